@@ -1,0 +1,55 @@
+// What may be asked of one model version, and how it comes to score.
+import { Entity } from "@effect/cluster"
+import { Rpc } from "@effect/rpc"
+import { Schema } from "effect"
+import { ModelRefused } from "../error/ModelError.ts"
+import { CommandId } from "../Ids.ts"
+
+export const ModelState = Schema.Literal("registered", "active", "retired")
+export type ModelState = typeof ModelState.Type
+
+export const ModelVersionRecord = Schema.Struct({
+  digest: Schema.String,
+  name: Schema.String,
+  state: ModelState,
+  stream: Schema.NullOr(Schema.String),
+  createdAt: Schema.String,
+  activatedAt: Schema.NullOr(Schema.Number),
+  retiredAt: Schema.NullOr(Schema.Number),
+  features: Schema.Int,
+  prototypes: Schema.Int,
+  trainingRows: Schema.Int,
+  /** Where it holds: first offset per partition of the stream. */
+  cells: Schema.Array(Schema.Struct({ partition: Schema.Int, offset: Schema.Int, epoch: Schema.Int })),
+  version: Schema.NonNegativeInt
+})
+export type ModelVersionRecord = typeof ModelVersionRecord.Type
+
+export class ModelUnavailable extends Schema.TaggedError<ModelUnavailable>()("ModelUnavailable", {
+  digest: Schema.String,
+  detail: Schema.String
+}) {
+  override get message() {
+    return `Model ${this.digest}: ${this.detail}. The activation goes on when it is asked for again with the same command id.`
+  }
+}
+
+export class ModelNotFound extends Schema.TaggedError<ModelNotFound>()("ModelNotFound", { digest: Schema.String }) {
+  override get message() {
+    return `There is no model ${this.digest} in this region's store. \`groundstate models get\` lists those that are; \`groundstate models register DIR\` adds one.`
+  }
+}
+
+const errors = Schema.Union(ModelRefused, ModelUnavailable, ModelNotFound)
+
+/** Entity `ModelVersion`, id = digest. */
+export const ModelProtocol = Entity.make("ModelVersion", [
+  Rpc.make("Describe", { success: ModelVersionRecord, error: errors }),
+  /** Makes it the stream's champion in every cell; the one before is retired. */
+  Rpc.make("Activate", {
+    payload: { command: CommandId, stream: Schema.String, by: Schema.String },
+    success: ModelVersionRecord,
+    error: errors
+  }),
+  Rpc.make("Retire", { payload: { command: CommandId, by: Schema.String }, success: ModelVersionRecord, error: errors })
+])

@@ -1,0 +1,101 @@
+// A stream as the data plane sees it: fields by position, every length in milliseconds.
+import type { RuleDefinition, SourceFormat, Step, StreamDefinition } from "./StreamDefinition.ts"
+
+/** One numeric column (a boolean is 0 or 1). `path` has one key per level of nesting. */
+export interface NumberColumn {
+  readonly name: string
+  readonly path: ReadonlyArray<string>
+  readonly log: boolean
+  readonly boolean: boolean
+  readonly required: boolean
+}
+
+/** One categorical column; ids 1…size are values in order of arrival, 0 is `other`, −1 is missing. */
+export interface CategoryColumn {
+  readonly name: string
+  readonly path: ReadonlyArray<string>
+  readonly size: number
+  readonly required: boolean
+}
+
+/** A sliding window: `field` is the position of the summed numeric column, −1 for a count of events. */
+export interface WindowColumn {
+  readonly name: string
+  readonly overMillis: number
+  readonly field: number
+}
+
+/**
+ * Signals are what a device's baseline follows, in this order: the numeric columns, then the windows, then
+ * the gap (log of 1 + seconds since the device's last event). A signal's position is its column in
+ * `DeviceColumns.mean` and `.variance`.
+ */
+export interface StreamPlan {
+  readonly stream: string
+  readonly format: SourceFormat
+  readonly device: ReadonlyArray<string>
+  readonly time: ReadonlyArray<string> | undefined
+  /** Milliseconds in one unit of a numeric event time. */
+  readonly timeScale: number
+  readonly id: ReadonlyArray<string> | undefined
+  readonly latenessMillis: number
+  readonly aheadMillis: number
+  readonly numbers: ReadonlyArray<NumberColumn>
+  readonly categories: ReadonlyArray<CategoryColumn>
+  readonly windows: ReadonlyArray<WindowColumn>
+  readonly signals: ReadonlyArray<string>
+  readonly halfLifeMillis: number
+  /** Share of events that may alert while all is normal. */
+  readonly budget: number
+  readonly quietMillis: number
+  readonly ladder: ReadonlyArray<Step>
+  readonly rules: ReadonlyArray<RuleDefinition>
+}
+
+/** Sub-buckets of every window's ring. */
+export const WINDOW_BUCKETS = 6
+
+const timeScales = { ms: 1, s: 1_000, us: 1e-3, ns: 1e-6 } as const
+
+/** Lays a checked definition out by position. Fields keep the order in which they are declared. */
+export const planStream = (definition: StreamDefinition): StreamPlan => {
+  const numbers: Array<NumberColumn> = []
+  const categories: Array<CategoryColumn> = []
+  for (const [name, field] of Object.entries(definition.fields)) {
+    const path = (field.path ?? name).split(".")
+    if (field.type === "category") categories.push({ name, path, size: field.size, required: field.required })
+    else {
+      numbers.push({
+        name,
+        path,
+        log: field.type === "number" && field.scale === "log",
+        boolean: field.type === "boolean",
+        required: field.required
+      })
+    }
+  }
+  const windows = definition.windows.map((window) => ({
+    name: window.name,
+    overMillis: window.over,
+    field: window.sum === undefined ? -1 : numbers.findIndex((column) => column.name === window.sum)
+  }))
+  return {
+    stream: definition.stream,
+    format: definition.source.format,
+    device: definition.identity.device.split("."),
+    time: definition.identity.time?.split("."),
+    timeScale: timeScales[definition.identity.timeUnit],
+    id: definition.identity.id?.split("."),
+    latenessMillis: definition.lateness,
+    aheadMillis: definition.ahead,
+    numbers,
+    categories,
+    windows,
+    signals: [...numbers.map((column) => column.name), ...windows.map((window) => window.name), "gap"],
+    halfLifeMillis: definition.baseline.halfLife,
+    budget: definition.alerts.budget,
+    quietMillis: definition.alerts.quiet,
+    ladder: definition.ladder,
+    rules: definition.rules
+  }
+}

@@ -1,0 +1,95 @@
+// Every bound and every choice of a runner, with its unit; the relations between them are checked at start.
+import { Context, Schema } from "effect"
+import { DurationText } from "../../schema/stream/StreamDefinition.ts"
+
+const port = Schema.Int.pipe(Schema.between(0, 65_535))
+const bytes = Schema.Int.pipe(Schema.positive())
+const events = Schema.Int.pipe(Schema.positive())
+const millis = (fallback: number) => Schema.optionalWith(DurationText, { default: () => fallback })
+const section = <F extends Schema.Struct.Fields>(fields: F) => {
+  const struct = Schema.Struct(fields)
+  return Schema.optionalWith(struct, { default: () => Schema.decodeUnknownSync(struct as never)({}) as typeof struct.Type })
+}
+
+export const KafkaSettings = Schema.Struct({
+  brokers: Schema.NonEmptyArray(Schema.NonEmptyString),
+  clientId: Schema.optionalWith(Schema.NonEmptyString, { default: () => "groundstate" }),
+  tls: Schema.optionalWith(Schema.Boolean, { default: () => false }),
+  sasl: Schema.optional(
+    Schema.Struct({
+      mechanism: Schema.Literal("plain", "scram-sha-256", "scram-sha-512"),
+      username: Schema.NonEmptyString,
+      password: Schema.Redacted(Schema.NonEmptyString)
+    })
+  )
+})
+
+/** The runner's YAML file. Lengths of time are written `5s`; the decoded values are milliseconds. */
+export const RunnerConfig = Schema.Struct({
+  region: Schema.optionalWith(Schema.NonEmptyString, { default: () => "local" }),
+  role: Schema.optionalWith(Schema.Literal("edge", "region"), { default: () => "edge" as const }),
+  runner: Schema.optionalWith(Schema.NonEmptyString, { default: () => "runner-1" }),
+  /** Folder of the embedded log, the state database and the models; relative to the configuration file. */
+  dataDir: Schema.optionalWith(Schema.NonEmptyString, { default: () => "./groundstate-data" }),
+  /** Files or globs of stream definitions; relative to the configuration file. */
+  streams: Schema.optionalWith(Schema.Array(Schema.NonEmptyString), { default: () => ["streams/*.yaml"] }),
+  log: section({
+    kind: Schema.optionalWith(Schema.Literal("embedded", "kafka"), { default: () => "embedded" as const }),
+    kafka: Schema.optional(KafkaSettings),
+    /** `full` survives a power cut, `normal` a killed process. */
+    durability: Schema.optionalWith(Schema.Literal("full", "normal"), { default: () => "full" as const }),
+    retainBytesMax: Schema.optionalWith(bytes, { default: () => 16 * 1024 ** 3 })
+  }),
+  http: section({
+    host: Schema.optionalWith(Schema.NonEmptyString, { default: () => "127.0.0.1" }),
+    /** 0 picks a free port. */
+    port: Schema.optionalWith(port, { default: () => 8080 }),
+    bodyBytesMax: Schema.optionalWith(bytes, { default: () => 8 * 1024 * 1024 }),
+    rowsMax: Schema.optionalWith(events, { default: () => 10_000 }),
+    connectionsMax: Schema.optionalWith(events, { default: () => 1_000 }),
+    sseClientsMax: Schema.optionalWith(events, { default: () => 200 }),
+    headersTimeout: millis(10_000),
+    requestTimeout: millis(30_000),
+    /** Bytes of accepted but not yet durable events; beyond them the answer is 429. */
+    pendingBytesMax: Schema.optionalWith(bytes, { default: () => 64 * 1024 * 1024 })
+  }),
+  cell: section({
+    batchEventsMax: Schema.optionalWith(Schema.Int.pipe(Schema.between(16, 65_536)), { default: () => 1_024 }),
+    fetchBytesMax: Schema.optionalWith(bytes, { default: () => 4 * 1024 * 1024 }),
+    eventBytesMax: Schema.optionalWith(bytes, { default: () => 1024 * 1024 }),
+    depthMax: Schema.optionalWith(Schema.Int.pipe(Schema.between(2, 512)), { default: () => 32 }),
+    checkpointEvery: millis(5_000),
+    checkpointEventsMax: Schema.optionalWith(events, { default: () => 500_000 }),
+    dedupeEventsMax: Schema.optionalWith(events, { default: () => 65_536 }),
+    idleWait: millis(250),
+    restartDelayMin: millis(100),
+    restartDelayMax: millis(10_000)
+  }),
+  score: section({
+    /** Multiply-adds of a batch above which a model runs in a worker thread. */
+    inlineCostMax: Schema.optionalWith(events, { default: () => 200_000_000 }),
+    workerTimeout: millis(1_000),
+    breakerFailures: Schema.optionalWith(events, { default: () => 3 }),
+    /** How many batches an open breaker waits before it probes, at least. */
+    breakerProbeBatches: Schema.optionalWith(events, { default: () => 64 })
+  }),
+  device: section({
+    residentMax: Schema.optionalWith(events, { default: () => 5_000 }),
+    idle: millis(60_000),
+    /** Event time after an incident's last alert until it is quiet is the stream's `quiet`; then until resolved: */
+    resolveAfter: millis(3_600_000)
+  }),
+  telemetry: section({
+    /** Base URL of an OTLP/HTTP collector, for example http://127.0.0.1:4318; none: nothing is sent. */
+    otlpEndpoint: Schema.optional(Schema.NonEmptyString),
+    logFormat: Schema.optionalWith(Schema.Literal("pretty", "json", "logfmt"), { default: () => "logfmt" as const }),
+    logLevel: Schema.optionalWith(Schema.Literal("debug", "info", "warning", "error"), { default: () => "info" as const })
+  })
+})
+export type RunnerConfig = typeof RunnerConfig.Type
+
+/** The decoded configuration, with paths made absolute. */
+export class Settings extends Context.Tag("groundstate/services/runtime/Settings")<Settings, RunnerConfig>() {}
+
+/** The configuration with every default: what an empty file means. */
+export const defaultConfig: RunnerConfig = Schema.decodeUnknownSync(RunnerConfig)({})
