@@ -14,7 +14,9 @@ export class ModelRefused extends Schema.TaggedError<ModelRefused>()("ModelRefus
     "wrong-shape",
     "golden-mismatch",
     "will-not-load",
-    "wrong-stream"
+    "wrong-stream",
+    /** The folder that keeps bundles could not be read or written. */
+    "store"
   ),
   detail: Schema.String
 }) {

@@ -46,6 +46,7 @@ export const TableColumn = Schema.Struct({
   type: Schema.Literal("number", "category", "ignored"),
   log: Schema.Boolean
 })
+export type TableColumn = typeof TableColumn.Type
 
 export const Manifest = Schema.Struct({
   format: Schema.Literal("groundstate-model/1"),
@@ -75,10 +76,22 @@ export const Manifest = Schema.Struct({
     prototypes: Schema.NonNegativeInt
   }),
   /** Rows with their energies (4 × width, then 4), checked when the bundle is admitted. */
-  golden: Schema.Struct({ rows: Schema.Array(Schema.Array(Schema.NullOr(Schema.Number))), energies: Schema.Array(Schema.Number) }),
+  golden: Schema.Struct({
+    rows: Schema.Array(Schema.Array(Schema.NullOr(Schema.Number))),
+    energies: Schema.Array(Schema.Number)
+  }),
   files: Schema.Array(BundleFile)
 })
 export type Manifest = typeof Manifest.Type
+
+/** A bundle read once and checked: the bytes that were hashed are the bytes that are loaded. */
+export interface ModelBundle {
+  /** `sha256:` and the hash of manifest.json's bytes. */
+  readonly digest: string
+  readonly manifest: Manifest
+  /** Contents by file name, without manifest.json. */
+  readonly files: ReadonlyMap<string, Uint8Array>
+}
 
 /** Limits of a bundle; one that breaks them is refused before any graph is opened. */
 export const bundleLimits = {

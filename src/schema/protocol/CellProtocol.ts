@@ -111,6 +111,8 @@ export const CellChange = Schema.Union(
     until: Schema.Number
   }),
   Schema.TaggedStruct("ClearOverride", { device: Schema.String }),
+  /** This record broke the cell each time it was tried: it goes to the dead letters. */
+  Schema.TaggedStruct("Skip", { offset: Schema.NonNegativeInt, attempts: Schema.Int, detail: Schema.String }),
   /** The breaker's word: from here on this rung is (not) used. */
   Schema.TaggedStruct("Breaker", { step: Step, open: Schema.Boolean, reason: Schema.String })
 )

@@ -10,7 +10,11 @@ export const DurationText = Schema.transform(
     Schema.pattern(/^\d+(\.\d+)?(ms|s|m|h|d)$/, {
       message: () => "a duration is a number and one of ms, s, m, h, d, for example `90s` or `10m`"
     })
-  ).annotations({ identifier: "Duration", description: "a number and one of ms, s, m, h, d" }),
+  ).annotations({
+    identifier: "Duration",
+    description: "A length of time: a number and one of ms, s, m, h, d.",
+    examples: ["90s", "10m"]
+  }),
   Schema.Number,
   {
     strict: true,
@@ -26,9 +30,14 @@ export const DurationText = Schema.transform(
 export const BudgetText = Schema.transform(
   Schema.String.pipe(
     Schema.pattern(/^1 in ([2-9]|[1-9]\d{1,8}) events$/, {
-      message: () => "a budget reads `1 in N events` with N from 2 to 999999999, for example `1 in 10000 events`"
+      message: () =>
+        "a budget reads `1 in N events` with N from 2 to 999999999, for example `1 in 10000 events`"
     })
-  ).annotations({ identifier: "AlertBudget", description: "`1 in N events`" }),
+  ).annotations({
+    identifier: "AlertBudget",
+    description: "The share of events that may alert while all is normal: `1 in N events`.",
+    examples: ["1 in 10000 events"]
+  }),
   Schema.Number,
   {
     strict: true,
@@ -42,35 +51,62 @@ export const FieldName = Schema.String.pipe(
   Schema.pattern(/^[A-Za-z_][A-Za-z0-9_]{0,62}$/, {
     message: () => "a name starts with a letter or `_` and has at most 63 letters, digits and `_`"
   })
-)
+).annotations({
+  identifier: "Name",
+  description: "A letter or `_`, then letters, digits and `_`; at most 63 in all.",
+  examples: ["bytesIn", "count1m"]
+})
 
 const path = Schema.optional(
   Schema.NonEmptyString.annotations({
-    description: "where the value lies in the event, dots between levels; the field's own name by default"
+    title: "path",
+    description: "Where the value lies in the event, dots between levels; the field's own name by default.",
+    examples: ["network.bytesIn"]
   })
+)
+
+const required = Schema.optionalWith(
+  Schema.Boolean.annotations({
+    title: "required",
+    description: "An event without it goes to the dead letters; default false."
+  }),
+  { default: () => false }
 )
 
 export const NumberField = Schema.Struct({
   type: Schema.Literal("number"),
   /** `log` takes sign(x)·log(1 + |x|) before anything else looks at the value: counts, sizes, durations. */
-  scale: Schema.optionalWith(Schema.Literal("linear", "log"), { default: () => "linear" as const }),
-  required: Schema.optionalWith(Schema.Boolean, { default: () => false }),
+  scale: Schema.optionalWith(
+    Schema.Literal("linear", "log").annotations({
+      title: "scale",
+      description:
+        "`log` for counts, sizes and durations, whose large values say little more; default linear."
+    }),
+    { default: () => "linear" as const }
+  ),
+  required,
   path
-})
+}).annotations({ title: "number", description: "A number of the event." })
 
 export const BooleanField = Schema.Struct({
   type: Schema.Literal("boolean"),
-  required: Schema.optionalWith(Schema.Boolean, { default: () => false }),
+  required,
   path
-})
+}).annotations({ title: "boolean", description: "`true` or `false` in the event." })
 
 export const CategoryField = Schema.Struct({
   type: Schema.Literal("category"),
   /** Distinct values kept per cell; what comes after them counts as `other`. */
-  size: Schema.optionalWith(Schema.Int.pipe(Schema.between(2, 65_535)), { default: () => 256 }),
-  required: Schema.optionalWith(Schema.Boolean, { default: () => false }),
+  size: Schema.optionalWith(
+    Schema.Int.pipe(Schema.between(2, 65_535)).annotations({
+      title: "size",
+      description: "Distinct values kept per cell; what comes after them counts as `other`. Default 256."
+    }),
+    { default: () => 256 }
+  ),
+  required,
   path
-})
+}).annotations({ title: "category", description: "A text of the event with few distinct values." })
 
 export const Field = Schema.Union(NumberField, BooleanField, CategoryField)
 export type Field = typeof Field.Type
@@ -78,15 +114,23 @@ export type Field = typeof Field.Type
 /** A sliding window per device, in event time, kept as 6 sub-buckets: `count` of events or `sum` of a field. */
 export const WindowDefinition = Schema.Struct({
   name: FieldName,
-  over: DurationText,
-  count: Schema.optional(Schema.Literal(true)),
-  sum: Schema.optional(FieldName)
-}).pipe(
-  Schema.filter((window) =>
-    (window.count === true) !== (window.sum !== undefined) ||
-    "a window has either `count: true` or `sum: <number field>`"
+  over: DurationText.annotations({ title: "over", description: "The window's length, in event time." }),
+  count: Schema.optional(Schema.Literal(true).annotations({ title: "count", description: "Counts events." })),
+  sum: Schema.optional(
+    FieldName.annotations({ title: "sum", description: "Sums the values of this number field." })
   )
-)
+})
+  .pipe(
+    Schema.filter(
+      (window) =>
+        (window.count === true) !== (window.sum !== undefined) ||
+        "a window has either `count: true` or `sum: <number field>`"
+    )
+  )
+  .annotations({
+    title: "window",
+    description: "A sliding window per device: `count: true`, or `sum` of a number field."
+  })
 
 export const Severity = Schema.Literal("low", "medium", "high", "critical")
 export type Severity = typeof Severity.Type
@@ -97,10 +141,23 @@ export type RuleVerdict = typeof RuleVerdict.Type
 export const RuleDefinition = Schema.Struct({
   name: FieldName,
   /** A CEL expression of type bool over `event.<field>` and `window.<name>`. */
-  when: Schema.NonEmptyString.pipe(Schema.maxLength(4_096)),
-  then: RuleVerdict,
-  severity: Schema.optionalWith(Severity, { default: () => "medium" as const })
-})
+  when: Schema.NonEmptyString.pipe(Schema.maxLength(4_096)).annotations({
+    title: "when",
+    description:
+      "A CEL expression that is true or false, over event.<field>, event.device and window.<name>. What needs a missing value is false.",
+    examples: ["event.port == 23", 'event.proto in ["tcp", "udp"] && window.count1m > 100']
+  }),
+  // biome-ignore lint/suspicious/noThenProperty: the key that rules are written with.
+  then: RuleVerdict.annotations({
+    title: "then",
+    description:
+      "The first rule that matches decides: `allow` ends it there, `alert` alerts, `escalate` alerts at once."
+  }),
+  severity: Schema.optionalWith(
+    Severity.annotations({ title: "severity", description: "How bad it is; default medium." }),
+    { default: () => "medium" as const }
+  )
+}).annotations({ title: "rule", description: "What is known to be good or bad, whatever a model says." })
 export type RuleDefinition = typeof RuleDefinition.Type
 
 export const SourceFormat = Schema.Literal("json", "cloudevents")
@@ -113,54 +170,159 @@ export const Step = Schema.Literal("deep", "fast", "baseline", "rules")
 export type Step = typeof Step.Type
 
 export const StreamDefinition = Schema.Struct({
-  stream: StreamName,
-  description: Schema.optional(Schema.String),
+  stream: StreamName.annotations({
+    title: "stream",
+    description: "The stream's name: 1 to 63 lower-case letters, digits and `-`.",
+    examples: [StreamName.make("flows"), StreamName.make("flows-eu")]
+  }),
+  description: Schema.optional(
+    Schema.String.annotations({ title: "description", description: "What the stream is, for a person." })
+  ),
   source: Schema.Struct({
-    topic: Schema.NonEmptyString.pipe(Schema.maxLength(249), Schema.pattern(/^[A-Za-z0-9._-]+$/)),
-    format: Schema.optionalWith(SourceFormat, { default: () => "json" as const }),
-    /** Partitions made when the topic does not exist yet. */
-    partitions: Schema.optionalWith(Schema.Int.pipe(Schema.between(1, 1_024)), { default: () => 4 })
-  }),
+    topic: Schema.NonEmptyString.pipe(
+      Schema.maxLength(249),
+      Schema.pattern(/^[A-Za-z0-9._-]+$/, {
+        message: () => "a topic's name is 1 to 249 letters, digits, `.`, `_` and `-`, for example `flows`"
+      })
+    ).annotations({
+      title: "topic",
+      description: "The topic that events are read from.",
+      examples: ["flows"]
+    }),
+    format: Schema.optionalWith(
+      SourceFormat.annotations({
+        title: "format",
+        description: "How a record's value is written; default json."
+      }),
+      { default: () => "json" as const }
+    ),
+    partitions: Schema.optionalWith(
+      Schema.Int.pipe(Schema.between(1, 1_024)).annotations({
+        title: "partitions",
+        description: "Partitions made when the topic does not exist yet; default 4."
+      }),
+      { default: () => 4 }
+    )
+  }).annotations({ title: "source", description: "Where events come from." }),
   identity: Schema.Struct({
-    device: Schema.NonEmptyString,
-    /** Key of the event time: a number in `timeUnit`, or an RFC 3339 string. Without it the record's own time counts. */
-    time: Schema.optional(Schema.NonEmptyString),
-    timeUnit: Schema.optionalWith(TimeUnit, { default: () => "ms" as const }),
-    /** Key of the event's id; events that repeat an id of the recent past are taken once. */
-    id: Schema.optional(Schema.NonEmptyString)
+    device: Schema.NonEmptyString.annotations({
+      title: "device",
+      description: "Key of what an event is about, dots between levels: a sensor, host, user, card.",
+      examples: ["device", "user.id"]
+    }),
+    time: Schema.optional(
+      Schema.NonEmptyString.annotations({
+        title: "time",
+        description:
+          "Key of the event time: a number in `timeUnit`, or an RFC 3339 text. Without it the record's own time counts.",
+        examples: ["ts"]
+      })
+    ),
+    timeUnit: Schema.optionalWith(
+      TimeUnit.annotations({ title: "timeUnit", description: "Unit of a numeric event time; default ms." }),
+      { default: () => "ms" as const }
+    ),
+    id: Schema.optional(
+      Schema.NonEmptyString.annotations({
+        title: "id",
+        description: "Key of the event's id; events that repeat an id of the recent past are taken once.",
+        examples: ["id"]
+      })
+    )
+  }).annotations({
+    title: "identity",
+    description: "What an event is about, when it was, and which one it is."
   }),
-  lateness: Schema.optionalWith(DurationText, { default: () => 60_000 }),
-  /** Event time may lie this far ahead of the record's own time; beyond it the record's time counts. */
-  ahead: Schema.optionalWith(DurationText, { default: () => 300_000 }),
-  fields: Schema.Record({ key: FieldName, value: Field }),
-  windows: Schema.optionalWith(Schema.Array(WindowDefinition).pipe(Schema.maxItems(16)), { default: () => [] }),
-  baseline: Schema.optionalWith(Schema.Struct({ halfLife: DurationText }), {
-    default: () => ({ halfLife: 86_400_000 })
+  lateness: Schema.optionalWith(DurationText, { default: () => 60_000 }).annotations({
+    title: "lateness",
+    description:
+      "Events older than the newest by more than this are scored, but change no window and no baseline; default 60s."
   }),
+  ahead: Schema.optionalWith(DurationText, { default: () => 300_000 }).annotations({
+    title: "ahead",
+    description:
+      "Event time may lie this far ahead of the record's own time; beyond it the record's time counts. Default 5m."
+  }),
+  fields: Schema.Record({ key: FieldName, value: Field }).annotations({
+    title: "fields",
+    description: "What is read of an event, by name: 1 to 64 numbers and booleans, up to 32 categories."
+  }),
+  windows: Schema.optionalWith(
+    Schema.Array(WindowDefinition).pipe(Schema.maxItems(16)).annotations({
+      title: "windows",
+      description: "Sliding windows per device; at most 16."
+    }),
+    { default: () => [] }
+  ),
+  baseline: Schema.optionalWith(
+    Schema.Struct({
+      halfLife: DurationText.annotations({
+        title: "halfLife",
+        description: "After this time an event weighs half in its device's mean and variance."
+      })
+    }).annotations({ title: "baseline", description: "What a device's own normal is; default halfLife 1d." }),
+    { default: () => ({ halfLife: 86_400_000 }) }
+  ),
   model: Schema.optional(
     Schema.Struct({
-      name: Schema.NonEmptyString,
-      alias: Schema.optionalWith(Schema.NonEmptyString, { default: () => "champion" })
+      name: Schema.NonEmptyString.annotations({
+        title: "name",
+        description: "The model's name in the registry."
+      }),
+      alias: Schema.optionalWith(
+        Schema.NonEmptyString.annotations({
+          title: "alias",
+          description: "Which of its versions; default champion."
+        }),
+        { default: () => "champion" }
+      )
+    }).annotations({
+      title: "model",
+      description: "The model that scores; without one the rules and each device's own baseline work."
     })
   ),
-  /** Paths tried from left to right; the first that is healthy decides. */
-  ladder: Schema.optionalWith(Schema.NonEmptyArray(Step), {
-    default: () => ["deep", "fast", "baseline", "rules"] as const
-  }),
+  ladder: Schema.optionalWith(
+    Schema.NonEmptyArray(Step).annotations({
+      title: "ladder",
+      description:
+        "Paths tried from left to right; the first that is healthy decides. Default deep, fast, baseline, rules."
+    }),
+    { default: () => ["deep", "fast", "baseline", "rules"] as const }
+  ),
   alerts: Schema.optionalWith(
     Schema.Struct({
-      budget: Schema.optionalWith(BudgetText, { default: () => 1e-4 }),
-      quiet: Schema.optionalWith(DurationText, { default: () => 600_000 })
-    }),
+      budget: Schema.optionalWith(BudgetText, { default: () => 1e-4 }).annotations({
+        title: "budget",
+        description: "The share of events that may alert while all is normal; default `1 in 10000 events`."
+      }),
+      quiet: Schema.optionalWith(DurationText, { default: () => 600_000 }).annotations({
+        title: "quiet",
+        description:
+          "After an alert the device's further ones are counted, not raised, for this long; default 10m."
+      })
+    }).annotations({ title: "alerts", description: "How many alerts are wanted." }),
     { default: () => ({ budget: 1e-4, quiet: 600_000 }) }
   ),
-  /** How long `POST /v1/score` waits for the cell's verdict before the rules' verdict answers; at most 100 ms. */
   score: Schema.optionalWith(
     Schema.Struct({
-      timeout: DurationText.pipe(Schema.filter((ms) => (ms >= 1 && ms <= 100) || "a score's timeout is 1ms to 100ms"))
+      timeout: DurationText.pipe(
+        Schema.filter((ms) => (ms >= 1 && ms <= 100) || "a score's timeout is 1ms to 100ms")
+      ).annotations({ title: "timeout", description: "From 1ms to 100ms; default 100ms." })
+    }).annotations({
+      title: "score",
+      description: "How long `POST /v1/score` waits for the cell's verdict before the rules' verdict answers."
     }),
     { default: () => ({ timeout: 100 }) }
   ),
-  rules: Schema.optionalWith(Schema.Array(RuleDefinition).pipe(Schema.maxItems(256)), { default: () => [] })
+  rules: Schema.optionalWith(
+    Schema.Array(RuleDefinition).pipe(Schema.maxItems(256)).annotations({
+      title: "rules",
+      description: "Asked in this order, the first that matches decides; at most 256."
+    }),
+    { default: () => [] }
+  )
+}).annotations({
+  title: "Stream definition",
+  description: "A declared kind of event: source, identity, fields, windows, rules, model and alert budget."
 })
 export type StreamDefinition = typeof StreamDefinition.Type

@@ -6,7 +6,8 @@ import type { RecordBatch } from "../../schema/event/Batch.ts"
 export interface NewRecord {
   /** Decides the partition (murmur2, as Kafka's default partitioner does); the device's id for events. */
   readonly key: Uint8Array | null
-  readonly value: Uint8Array
+  /** null is a tombstone: it takes an offset and reads back as a record without a value. */
+  readonly value: Uint8Array | null
   readonly headers?: Readonly<Record<string, string>>
   /** Epoch ms; the log's clock by default. */
   readonly timestamp?: number
@@ -35,9 +36,12 @@ export interface OpenOptions {
 export interface PartitionReader {
   /**
    * The next records, or undefined when none came within `maxWaitMillis`. A batch is valid until the next
-   * fetch: copy what must live longer. Never returns a record twice or skips one.
+   * fetch: copy what must live longer. Never returns a record twice or skips one. A batch without rows may
+   * come where control records or a gap lay: its `nextOffset` has moved.
    */
-  readonly fetch: (maxWaitMillis: number) => Effect.Effect<RecordBatch | undefined, LogUnavailable | OffsetOutOfRange>
+  readonly fetch: (
+    maxWaitMillis: number
+  ) => Effect.Effect<RecordBatch | undefined, LogUnavailable | OffsetOutOfRange>
   /** Tells outside tools how far this partition is done; the truth is in the checkpoint. */
   readonly commit: (offset: number) => Effect.Effect<void, LogUnavailable>
   /** Offset one past the last record, and the earliest still held. */

@@ -38,26 +38,36 @@ export type RuleNode =
   /** The value is one of a list. */
   | { readonly kind: "listed"; readonly source: NumberSource; readonly values: Float64Array }
   /** Two numeric columns compared; `outcome` combines the bits of `Outcome`. */
-  | { readonly kind: "pair"; readonly left: NumberSource; readonly right: NumberSource; readonly outcome: number }
-  /** The text is one of a list, or (not) none of them; `slot` is its place among the rule set's text nodes. */
+  | {
+      readonly kind: "pair"
+      readonly left: NumberSource
+      readonly right: NumberSource
+      readonly outcome: number
+    }
+  /** The text is one of a list, or (not) none of them; `slot` is its place among the rule set's text nodes, given out when the rules are compiled. */
   | {
       readonly kind: "text"
       readonly source: TextSource
       readonly texts: ReadonlyArray<string>
       readonly not: boolean
-      readonly slot: number
+      slot: number
     }
   | { readonly kind: "present"; readonly source: Source }
   | { readonly kind: "all" | "any"; readonly parts: ReadonlyArray<RuleNode> }
   | { readonly kind: "not"; readonly part: RuleNode }
   | { readonly kind: "same"; readonly left: RuleNode; readonly right: RuleNode; readonly not: boolean }
-  | { readonly kind: "choose"; readonly when: RuleNode; readonly then: RuleNode; readonly otherwise: RuleNode }
+  | {
+      readonly kind: "choose"
+      readonly when: RuleNode
+      readonly yes: RuleNode
+      readonly no: RuleNode
+    }
   | RowNode
 
 /** A term that the CEL library evaluates row by row; `slot` is its place among the rule set's row nodes. */
 export interface RowNode {
   readonly kind: "row"
-  readonly slot: number
+  slot: number
   /** The term with every field as a plain identifier, see `inputName`. */
   readonly expr: CelExpr
   readonly inputs: ReadonlyArray<Source>
@@ -96,7 +106,7 @@ export const nodeCost = (node: RuleNode): number => {
     case "same":
       return nodeCost(node.left) + nodeCost(node.right)
     case "choose":
-      return nodeCost(node.when) + nodeCost(node.then) + nodeCost(node.otherwise)
+      return nodeCost(node.when) + nodeCost(node.yes) + nodeCost(node.no)
     case "row":
       return node.conditions.reduce((sum, condition) => sum + nodeCost(condition.node), 100)
     default:
@@ -115,7 +125,7 @@ export const nodeDepth = (node: RuleNode): number => {
     case "same":
       return 1 + Math.max(nodeDepth(node.left), nodeDepth(node.right))
     case "choose":
-      return 1 + Math.max(nodeDepth(node.when), nodeDepth(node.then), nodeDepth(node.otherwise))
+      return 1 + Math.max(nodeDepth(node.when), nodeDepth(node.yes), nodeDepth(node.no))
     case "row":
       return 1 + Math.max(0, ...node.conditions.map((condition) => nodeDepth(condition.node)))
     default:

@@ -69,7 +69,7 @@ export const RunnerConfig = Schema.Struct({
     /** Multiply-adds of a batch above which a model runs in a worker thread. */
     inlineCostMax: Schema.optionalWith(events, { default: () => 200_000_000 }),
     workerTimeout: millis(1_000),
-    breakerFailures: Schema.optionalWith(events, { default: () => 3 }),
+    breakerFailures: Schema.optionalWith(events, { default: () => 2 }),
     /** How many batches an open breaker waits before it probes, at least. */
     breakerProbeBatches: Schema.optionalWith(events, { default: () => 64 })
   }),

@@ -1,16 +1,9 @@
 // The port to a model that turns feature rows into energies.
 import { Context, type Effect, type Scope } from "effect"
 import type { ModelRefused, ScorerUnavailable } from "../../schema/error/ModelError.ts"
-import type { Manifest } from "../../schema/model/Manifest.ts"
+import type { Manifest, ModelBundle } from "../../schema/model/Manifest.ts"
 
-/** A bundle read once and checked: the bytes that were hashed are the bytes that are loaded. */
-export interface ModelBundle {
-  /** `sha256:` and the hash of manifest.json's bytes. */
-  readonly digest: string
-  readonly manifest: Manifest
-  /** Contents by file name. */
-  readonly files: ReadonlyMap<string, Uint8Array>
-}
+export type { ModelBundle } from "../../schema/model/Manifest.ts"
 
 /** What one row's explanation says; arrays have the width of the feature row. */
 export interface RowExplanation {

@@ -89,7 +89,10 @@ export class GraphBuilder {
 
   /** An int64 constant of one axis: indices, axes, shapes. */
   integers(data: ReadonlyArray<number>): Expression {
-    return this.add("Constant", [], [data.length], { type: "int64", data: BigInt64Array.from(data.map(BigInt)) })
+    return this.add("Constant", [], [data.length], {
+      type: "int64",
+      data: BigInt64Array.from(data.map(BigInt))
+    })
   }
 
   /** An element-wise operator of two operands: Add, Sub, Mul, Div, Min, Max. */
@@ -98,7 +101,10 @@ export class GraphBuilder {
   }
 
   /** An element-wise operator of one operand. */
-  unary(op: "Abs" | "Exp" | "Log" | "Neg" | "Sign" | "Sigmoid" | "Sqrt" | "Tanh", operand: Expression): Expression {
+  unary(
+    op: "Abs" | "Exp" | "Log" | "Neg" | "Sign" | "Sigmoid" | "Sqrt" | "Tanh",
+    operand: Expression
+  ): Expression {
     return this.add(op, [operand], operand.shape)
   }
 
@@ -115,13 +121,21 @@ export class GraphBuilder {
   }
 
   where(condition: Expression, yes: Expression, no: Expression): Expression {
-    return this.add("Where", [condition, yes, no], broadcast(condition.shape, broadcast(yes.shape, no.shape)), {
-      type: yes.type
-    })
+    return this.add(
+      "Where",
+      [condition, yes, no],
+      broadcast(condition.shape, broadcast(yes.shape, no.shape)),
+      {
+        type: yes.type
+      }
+    )
   }
 
   toFloat(operand: Expression): Expression {
-    return this.add("Cast", [operand], operand.shape, { type: "float", attributes: { to: elementTypes.float } })
+    return this.add("Cast", [operand], operand.shape, {
+      type: "float",
+      attributes: { to: elementTypes.float }
+    })
   }
 
   clip(operand: Expression, low: Expression, high: Expression): Expression {
@@ -135,7 +149,9 @@ export class GraphBuilder {
   }
 
   transpose(operand: Expression): Expression {
-    return this.add("Transpose", [operand], [operand.shape[1], operand.shape[0]], { attributes: { perm: [1, 0] } })
+    return this.add("Transpose", [operand], [operand.shape[1], operand.shape[0]], {
+      attributes: { perm: [1, 0] }
+    })
   }
 
   concat(operands: ReadonlyArray<Expression>, axis: number): Expression {
@@ -224,7 +240,9 @@ const valueInfo = (expression: Expression) => ({
     tensorType: {
       elemType: elementTypes[expression.type],
       shape: {
-        dim: expression.shape.map((size) => (typeof size === "number" ? { dimValue: size } : { dimParam: size }))
+        dim: expression.shape.map((size) =>
+          typeof size === "number" ? { dimValue: size } : { dimParam: size }
+        )
       }
     }
   }

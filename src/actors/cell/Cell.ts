@@ -1,0 +1,88 @@
+// The actor of one partition: one supervised fiber runs the hot loop, questions and commands reach it meanwhile.
+import { Entity, Sharding } from "@effect/cluster"
+import { Cause, Duration, Effect, Exit, Schedule } from "effect"
+import { CellProtocol, CellUnavailable } from "../../schema/protocol/CellProtocol.ts"
+import type { Verdict } from "../../schema/verdict/Verdict.ts"
+import { parseCellId } from "../../services/runtime/Cells.ts"
+import { Settings } from "../../services/runtime/Settings.ts"
+import { Streams } from "../../services/runtime/Streams.ts"
+import { makeCellHandle } from "./CellHandle.ts"
+import { runCell } from "./CellLoop.ts"
+import { describeDevice, listDevices } from "./deviceView.ts"
+import { PoisonRecord } from "./PoisonRecord.ts"
+
+/** Failures of one record, each with its own restart from the checkpoint, until it goes to the dead letters. */
+const POISON_ATTEMPTS = 3
+
+const build = Effect.gen(function* () {
+  const address = yield* Entity.CurrentAddress
+  const settings = yield* Settings
+  const streams = yield* Streams
+  const sharding = yield* Sharding.Sharding
+  const { stream, partition } = parseCellId(address.entityId)
+  const served = streams.get(stream)
+  if (served === undefined) {
+    return yield* Effect.dieMessage(`cell ${address.entityId}: this runner serves no stream ${stream}`)
+  }
+  const handle = yield* makeCellHandle(served, partition)
+  const backOff = Schedule.exponential(settings.cell.restartDelayMin).pipe(
+    Schedule.modifyDelay((_, delay) => Duration.min(delay, Duration.millis(settings.cell.restartDelayMax))),
+    Schedule.jittered,
+    // Half a minute without a failure and the next one starts from the shortest wait again.
+    Schedule.resetAfter("30 seconds")
+  )
+
+  /** Whatever ends a run ends only that run: the next one starts from the checkpoint. */
+  const supervised = runCell(handle, served, partition).pipe(
+    Effect.exit,
+    Effect.flatMap((exit) => {
+      if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return Effect.interrupt
+      const defect = Cause.squash(exit.cause)
+      if (defect instanceof PoisonRecord) return handle.poisoned(defect, POISON_ATTEMPTS)
+      return handle.failed(exit.cause)
+    }),
+    Effect.zipRight(Effect.fail("again" as const)),
+    // A cell whose shard has gone does not claim it back from its new owner.
+    Effect.retry({
+      schedule: backOff,
+      while: () => sharding.hasShardId(address.shardId)
+    }),
+    Effect.ignore
+  )
+  yield* Effect.forkScoped(supervised.pipe(Effect.annotateLogs({ stream, partition })))
+  yield* Effect.addFinalizer(() => Effect.sync(() => handle.forget()))
+
+  const live = Effect.suspend(() => {
+    const core = handle.context?.core
+    return core === undefined
+      ? Effect.fail(new CellUnavailable({ stream, partition, detail: handle.status().pauseDetail ?? "it is starting" }))
+      : Effect.succeed(core)
+  })
+
+  return CellProtocol.of({
+    Inspect: () => Effect.sync(handle.status),
+    Device: ({ payload }) =>
+      Effect.map(live, (core) => describeDevice(core, handle, settings.runner, payload.device)),
+    Devices: ({ payload }) =>
+      Effect.map(live, (core) => listDevices(core, payload.after, payload.limit, payload.prefix)),
+    Judge: ({ payload }) =>
+      Effect.async<Verdict>((resume) => {
+        const stop = handle.askers.wait(payload.askId, (verdict) => resume(Effect.succeed(verdict)))
+        return Effect.sync(stop)
+      }).pipe(
+        Effect.timeoutTo({
+          duration: Duration.millis(payload.timeoutMillis),
+          onSuccess: (verdict): Verdict | null => verdict,
+          onTimeout: () => null
+        })
+      ),
+    Command: ({ payload }) => handle.command(payload.command, payload.change)
+  })
+})
+
+/** A cell is looked after by its waker; it never idles out between two looks. */
+export const layer = CellProtocol.toLayer(build, {
+  maxIdleTime: Duration.hours(24),
+  concurrency: "unbounded",
+  mailboxCapacity: 16_384
+})

@@ -1,0 +1,220 @@
+// What the outside sees of a cell while its loop runs: status, waiting askers, commands, the lock between slices.
+import { Clock, Effect, Schedule } from "effect"
+import type { RecordBatch } from "../../schema/event/Batch.ts"
+import { type CellChange, type CellStatus, CellUnavailable } from "../../schema/protocol/CellProtocol.ts"
+import { Health } from "../../services/observe/Health.ts"
+import { Metrics } from "../../services/observe/Metrics.ts"
+import { Settings } from "../../services/runtime/Settings.ts"
+import type { ServedStream } from "../../services/runtime/Streams.ts"
+import { makeAskers } from "./askers.ts"
+import { applyChange, type SliceContext } from "./CellSlice.ts"
+import { makeRates } from "./rates.ts"
+import { makeRecentScores } from "./recentScores.ts"
+
+type PauseCause = NonNullable<CellStatus["paused"]>
+
+export interface CellCounters {
+  scored: number
+  alerts: number
+  suppressed: number
+  deadLetters: number
+  duplicates: number
+  late: number
+  ahead: number
+}
+
+const noCounters = (): CellCounters => ({
+  scored: 0,
+  alerts: 0,
+  suppressed: 0,
+  deadLetters: 0,
+  duplicates: 0,
+  late: 0,
+  ahead: 0
+})
+
+export type CellHandle = Effect.Effect.Success<ReturnType<typeof makeCellHandle>>
+
+export const makeCellHandle = (served: ServedStream, partition: number) =>
+  Effect.gen(function* () {
+    const settings = yield* Settings
+    const health = yield* Health
+    const metrics = yield* Metrics
+    const lock = yield* Effect.makeSemaphore(1)
+    const stream = served.plan.stream
+    const name = `${stream}/${partition}`
+    const component = `cell ${name}`
+    const startedAt = yield* Clock.currentTimeMillis
+    const askers = makeAskers()
+    const recent = makeRecentScores()
+    const rates = makeRates()
+    let counters = noCounters()
+    let context: SliceContext | undefined
+    let paused: PauseCause | undefined = "starting"
+    let pauseDetail: string | undefined
+    let takeoverMillis = 0
+    let endOffset = 0
+    let oldestWaiting = 0
+    let last: CellStatus["checkpoint"] = null
+    /** Offsets at which a slice failed, with the number of failures: see `Cell.ts`. */
+    const careful = new Map<number, number>()
+
+    const lagOf = (): number => (context === undefined ? 0 : Math.max(0, endOffset - context.core.nextOffset))
+    let lastOffset = -1
+    let lastProgressAt = performance.now()
+    const report = () => {
+      const offset = context?.core.nextOffset ?? -1
+      if (offset !== lastOffset) {
+        lastOffset = offset
+        lastProgressAt = performance.now()
+      }
+      health.progress(name, {
+        lag: lagOf(),
+        lastProgressAt,
+        paused: paused !== undefined && paused !== "starting"
+      })
+      metrics.position({
+        stream,
+        partition,
+        lag: lagOf(),
+        oldestEventAgeSeconds: oldestWaiting / 1_000,
+        devices: context?.core.devices ?? 0,
+        stateBytes: context?.core.stateBytes() ?? 0
+      })
+    }
+
+    return {
+      askers,
+      recent,
+      careful,
+      get counters() {
+        return counters
+      },
+      get context() {
+        return context
+      },
+      locked: lock.withPermits(1),
+
+      reset: () => {
+        counters = noCounters()
+        paused = "starting"
+        pauseDetail = undefined
+      },
+      attach: (next: SliceContext) =>
+        Effect.sync(() => {
+          context = next
+          recent.clear()
+        }),
+      detach: () =>
+        Effect.sync(() => {
+          context = undefined
+          paused = "stopped"
+          health.report(component, { ready: false, reason: "the cell has stopped" })
+        }),
+      /** The cell lives elsewhere now: nothing here waits for it. */
+      forget: () => {
+        health.forget(component)
+        health.forgetCell(name)
+        metrics.forgetCell(stream, partition)
+      },
+      running: (millis: number, end: number) => {
+        takeoverMillis = millis
+        endOffset = end
+        paused = undefined
+        health.report(component, { ready: true, reason: null })
+        metrics.takeover(stream, millis / 1_000)
+      },
+      /** Says why the cell waits, once per cause. */
+      pause: (cause: PauseCause, error: { readonly message: string }) =>
+        Effect.suspend(() => {
+          const first = paused !== cause
+          paused = cause
+          pauseDetail = error.message
+          health.report(component, { ready: false, reason: `${cause}: ${error.message}` })
+          return first
+            ? Effect.logWarning(`cell ${name} waits`, { cause, detail: error.message })
+            : Effect.void
+        }),
+      resume: (cause: PauseCause) =>
+        Effect.suspend(() => {
+          if (paused !== cause) return Effect.void
+          paused = undefined
+          pauseDetail = undefined
+          health.report(component, { ready: true, reason: null })
+          return Effect.logInfo(`cell ${name} goes on`, { cause })
+        }),
+      retrySchedule: (wait: "500 millis") => Schedule.spaced(wait),
+
+      /** Events in the next slice: all that a batch may hold, one at a time where a slice has failed before. */
+      sliceEvents: (batch: RecordBatch, from: number): number => {
+        if (careful.size === 0) return settings.cell.batchEventsMax
+        const offset = batch.offsets[from]
+        for (const begin of careful.keys()) {
+          if (offset >= begin - settings.cell.batchEventsMax && offset < begin + settings.cell.batchEventsMax) return 1
+        }
+        return settings.cell.batchEventsMax
+      },
+      idle: () => {
+        oldestWaiting = 0
+        rates.add(0)
+        if (context !== undefined) endOffset = Math.max(endOffset, context.core.nextOffset)
+        report()
+      },
+      fetched: (batch: RecordBatch, now: number) => {
+        endOffset = Math.max(batch.endOffset, batch.nextOffset)
+        const waiting = lagOf() > 0 && batch.count > 0
+        oldestWaiting = waiting ? Math.max(0, now - batch.timestamps[batch.count - 1]) : 0
+        rates.add(batch.count)
+        report()
+      },
+      checkpointed: (offset: number, at: number, bytes: number, millis: number) => {
+        last = { offset, at, bytes, millis }
+        metrics.checkpoint(stream, millis / 1_000, bytes)
+      },
+
+      status: (): CellStatus => {
+        const core = context?.core
+        const stuck = context?.emitter.stuck()
+        return {
+          stream,
+          partition,
+          owner: settings.runner,
+          epoch: context?.epoch ?? 0,
+          offset: Math.max(0, core?.nextOffset ?? 0),
+          endOffset: Math.max(0, endOffset),
+          lag: lagOf(),
+          oldestEventAgeSeconds: oldestWaiting / 1_000,
+          paused: paused ?? (stuck === undefined ? null : "alerts-undelivered"),
+          pauseDetail: pauseDetail ?? stuck ?? null,
+          watermark: core === undefined || !Number.isFinite(core.watermark) ? null : core.watermark,
+          eventsPerSecond: rates.perSecond(),
+          devices: core?.devices ?? 0,
+          model: core?.modelDigest ?? null,
+          path: core?.path ?? "baseline",
+          breaker: core?.breaker ?? "none",
+          counters: { ...counters },
+          checkpoint: last,
+          startedAt,
+          takeoverMillis,
+          stateBytes: core?.stateBytes() ?? 0
+        }
+      },
+
+      /** Records a change, in a transaction, before its first effect; a known command id answers as it did then. */
+      command: (commandId: string, change: CellChange) =>
+        lock.withPermits(1)(
+          Effect.gen(function* () {
+            const live = context
+            if (live === undefined) {
+              return yield* new CellUnavailable({ stream, partition, detail: pauseDetail ?? `it is ${paused ?? "starting"}` })
+            }
+            return yield* applyChange(live, commandId, change)
+          })
+        ).pipe(
+          Effect.catchTags({
+            StorageUnavailable: (error) => Effect.fail(new CellUnavailable({ stream, partition, detail: error.detail })),
+            Fenced: (error) => Effect.fail(new CellUnavailable({ stream, partition, detail: error.message }))
+          })
+        )
+    }
+  })

@@ -1,0 +1,177 @@
+// The cell's one fiber: claims the partition, restores its state, then fetch → process → emit → checkpoint, for ever.
+import { Clock, Effect, type Scope } from "effect"
+import type { LogUnavailable, OffsetOutOfRange } from "../../schema/error/IngestError.ts"
+import type { CorruptState, Fenced, StorageUnavailable } from "../../schema/error/StorageError.ts"
+import type { RecordBatch } from "../../schema/event/Batch.ts"
+import { EventLog, type PartitionReader } from "../../services/ingest/EventLog.ts"
+import { Metrics } from "../../services/observe/Metrics.ts"
+import { Settings } from "../../services/runtime/Settings.ts"
+import type { ServedStream } from "../../services/runtime/Streams.ts"
+import { Checkpoint } from "../../services/state/Checkpoint.ts"
+import type { CellHandle } from "./CellHandle.ts"
+import { applyRecorded, buryStretch, processSlice, type SliceContext } from "./CellSlice.ts"
+import { restoreCell, writeCheckpoint } from "./CellPersistence.ts"
+import { makeEmitter } from "./Emitter.ts"
+import { makeCellModel } from "./Models.ts"
+import { firstRowFrom } from "./rowSearch.ts"
+
+/** Lets sockets, timers and other cells have their turn after this much work without a pause, milliseconds. */
+const TURN_MILLIS = 4
+const pauseForOthers = Effect.async<void>((resume) => {
+  setImmediate(() => resume(Effect.void))
+})
+/** How long to wait before a log or database that failed is tried again. */
+const RETRY_WAIT = "500 millis"
+
+/** Everything that ends a run of the loop; the supervisor decides what then. */
+export type CellFailure = LogUnavailable | OffsetOutOfRange | StorageUnavailable | Fenced | CorruptState
+
+/**
+ * One ownership of one partition, from claim to loss. Never succeeds. Whatever it had not checkpointed is
+ * read again by the next run, with the same results.
+ */
+export const runCell = (
+  handle: CellHandle,
+  served: ServedStream,
+  partition: number
+) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const settings = yield* Settings
+      const log = yield* EventLog
+      const store = yield* Checkpoint
+      const metrics = yield* Metrics
+      const stream = served.plan.stream
+      const key = { stream, partition }
+      const begun = performance.now()
+
+      handle.reset()
+      const epoch = yield* store.claim(key, settings.runner)
+      const restored = yield* restoreCell(key, served.plan, epoch)
+      const reader = yield* log.open({
+        topic: served.topic,
+        partition,
+        offset: restored.core.nextOffset < 0 ? "earliest" : restored.core.nextOffset,
+        epoch,
+        stream,
+        fetchBytesMax: settings.cell.fetchBytesMax
+      })
+      const bounds = yield* reader.bounds
+      if (restored.core.nextOffset < 0) restored.core.nextOffset = bounds.earliest
+      const emitter = yield* makeEmitter(settings.region)
+      const model = yield* makeCellModel(restored.core)
+      if (restored.core.modelDigest !== null) yield* model.use(restored.core.modelDigest)
+      const context: SliceContext = {
+        key,
+        topic: served.topic,
+        epoch,
+        core: restored.core,
+        commands: restored.commands,
+        // What the owner before may have sent out lies below the end of the log as it stands now; whatever
+        // is decided from now on holds from there, so that the tail is replayed as it was.
+        replayUntil: bounds.end,
+        emitter,
+        handle,
+        model,
+        store,
+        metrics,
+        settings
+      }
+      const checkpoint = (reason: "due" | "end") =>
+        Effect.gen(function* () {
+          const from = performance.now()
+          yield* emitter.flushed
+          const written = yield* writeCheckpoint(store, key, epoch, restored)
+          if (written === undefined) return
+          const millis = performance.now() - from
+          handle.checkpointed(restored.core.nextOffset, yield* Clock.currentTimeMillis, written.bytes, millis)
+            yield* reader.commit(restored.core.nextOffset).pipe(Effect.ignore)
+          if (reason === "end") yield* Effect.logDebug("checkpoint at the end", { stream, partition })
+        })
+
+      yield* handle.attach(context)
+      yield* Effect.addFinalizer(() => handle.detach())
+      handle.running(performance.now() - begun, bounds.end)
+      // A clean stop leaves little to read again; a stop that can't write loses nothing either.
+      yield* Effect.addFinalizer(() =>
+        handle.locked(checkpoint("end")).pipe(Effect.timeout("5 seconds"), Effect.ignore)
+      )
+      yield* Effect.logInfo("cell started", { stream, partition, epoch, offset: restored.core.nextOffset })
+      return yield* loop(context, reader, checkpoint)
+    })
+  )
+
+const loop = (
+  context: SliceContext,
+  reader: PartitionReader,
+  checkpoint: (reason: "due") => Effect.Effect<void, StorageUnavailable | Fenced>
+): Effect.Effect<never, CellFailure, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { handle, settings, core } = context
+    const wait = settings.cell.idleWait
+    let lastCheckpoint = performance.now()
+    let lastOffset = core.nextOffset
+    let turn = performance.now()
+    for (;;) {
+      const batch = yield* insist(handle, "log-unavailable", reader.fetch(wait))
+      if (batch === undefined) handle.idle()
+      else {
+        let from = 0
+        while (from < batch.count) {
+          from = yield* handle.locked(nextSlice(context, batch, from))
+          if (performance.now() - turn > TURN_MILLIS) {
+            yield* pauseForOthers
+            turn = performance.now()
+          }
+        }
+        yield* handle.locked(finishBatch(context, batch))
+      }
+      const since = performance.now() - lastCheckpoint
+      const moved = core.nextOffset - lastOffset
+      if (
+        moved >= settings.cell.checkpointEventsMax ||
+        (since >= settings.cell.checkpointEvery && (moved > 0 || core.changed))
+      ) {
+        yield* handle.locked(insist(handle, "database-unavailable", checkpoint("due")))
+        lastCheckpoint = performance.now()
+        lastOffset = core.nextOffset
+      }
+    }
+  })
+
+/** Up to one slice of the batch: never past a recorded command's offset, never past what is left. */
+const nextSlice = (context: SliceContext, batch: RecordBatch, from: number) =>
+  Effect.gen(function* () {
+    const { core, commands } = context
+    while (commands.length > 0 && commands[0].fromOffset <= batch.offsets[from]) {
+      yield* applyRecorded(context, commands.shift()!)
+    }
+    let to = Math.min(batch.count, from + context.handle.sliceEvents(batch, from))
+    if (commands.length > 0) to = firstRowFrom(batch.offsets, from, to, commands[0].fromOffset)
+    const next = yield* processSlice(context, batch, from, to)
+    core.nextOffset = batch.offsets[next - 1] + 1
+    return next
+  })
+
+/** What lies behind the last record: control records, gaps, and stretches that nobody can read. */
+const finishBatch = (context: SliceContext, batch: RecordBatch) =>
+  Effect.gen(function* () {
+    for (const stretch of batch.unreadable) yield* buryStretch(context, stretch)
+    context.core.nextOffset = Math.max(context.core.nextOffset, batch.nextOffset)
+    context.handle.fetched(batch, yield* Clock.currentTimeMillis)
+  })
+
+/** Waits for what is away, saying so; anything else ends the run. */
+const insist = <A, E extends { readonly _tag: string; readonly message: string }, R>(
+  handle: CellHandle,
+  cause: "log-unavailable" | "database-unavailable",
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  effect.pipe(
+    Effect.tapError((error) => handle.pause(cause, error)),
+    Effect.retry({
+      while: (error) => error._tag === "LogUnavailable" || error._tag === "StorageUnavailable",
+      schedule: handle.retrySchedule(RETRY_WAIT)
+    }),
+    Effect.tap(() => handle.resume(cause))
+  )

@@ -1,0 +1,185 @@
+// A cell's state to and from its checkpoint: deltas of the rows touched, and a base whose pages are rewritten in turn.
+import { Effect } from "effect"
+import { CorruptState } from "../../schema/error/StorageError.ts"
+import type { Step } from "../../schema/stream/StreamDefinition.ts"
+import type { StreamPlan } from "../../schema/stream/StreamPlan.ts"
+import { Settings } from "../../services/runtime/Settings.ts"
+import { type CellKey, Checkpoint, type CheckpointWrite, type RecordedCommand } from "../../services/state/Checkpoint.ts"
+import { closedBreaker } from "../../services/score/breaker.ts"
+import { decodeCellState, encodeCellState } from "../../services/state/cellState.ts"
+import { returnDirty, takeDirty } from "../../services/state/columns.ts"
+import { applyRows, BadDelta, encodePage, encodeRows } from "../../services/state/delta.ts"
+import { encodeIdPage, idPagesSince, restoreIdPages } from "../../services/state/idWindow.ts"
+import { type CellCore, makeCellCore, type SkippedRecord } from "./cellCore.ts"
+import { type BasePages, makeBasePages, PAGE_ROWS } from "./basePages.ts"
+
+export interface RestoredCell {
+  readonly core: CellCore
+  /** Recorded commands that are still to be applied, by offset. */
+  readonly commands: Array<RecordedCommand>
+  readonly shape: string
+  readonly base: BasePages
+  seq: number
+  idsWritten: number
+  dictionariesWritten: Array<number>
+}
+
+/** Names what the columns of a state mean; a state of another shape is of no use to this plan. */
+export const shapeOf = (plan: StreamPlan): string =>
+  JSON.stringify([
+    plan.numbers.map((column) => [column.name, column.log]),
+    plan.windows.map((window) => [window.name, window.overMillis, window.field]),
+    plan.categories.map((column) => [column.name, column.size])
+  ])
+
+interface Extra {
+  readonly model: string | null
+  readonly open: ReadonlyArray<Step>
+  readonly skips: ReadonlyArray<SkippedRecord>
+}
+
+/** Batches until the first probe of a breaker that the last owner left open. */
+const PROBE_AFTER_RESTORE = 16
+
+const extraOf = (core: CellCore): Extra => ({
+  model: core.modelDigest,
+  open: Object.entries(core.breakers).flatMap(([step, breaker]) => (breaker.state === "closed" ? [] : [step as Step])),
+  skips: [...core.skips.values()].filter((skip) => skip.offset >= core.nextOffset)
+})
+
+/** Reads what the last owner left, or starts from nothing: `nextOffset` −1 means the earliest record held. */
+export const restoreCell = (key: CellKey, plan: StreamPlan, epoch: number) =>
+  Effect.gen(function* () {
+    const settings = yield* Settings
+    const store = yield* Checkpoint
+    const shape = shapeOf(plan)
+    const core = makeCellCore(plan, {
+      batchEventsMax: settings.cell.batchEventsMax,
+      eventBytesMax: settings.cell.eventBytesMax,
+      depthMax: settings.cell.depthMax,
+      dedupeEventsMax: settings.cell.dedupeEventsMax
+    })
+    const base = makeBasePages()
+    const stored = yield* store.load(key)
+    const commands = [...(yield* store.commandsFrom(key, stored?.nextOffset ?? 0))]
+    const restored: RestoredCell = { core, commands, shape, base, seq: stored?.seq ?? 0, idsWritten: 0, dictionariesWritten: plan.categories.map(() => 0) }
+    core.nextOffset = stored?.nextOffset ?? -1
+    if (stored === undefined) return restored
+    const extraBytes = stored.blobs.get("extra")
+    const corrupt = (cause: unknown) =>
+      new CorruptState({
+        what: `The state of cell ${key.stream}/${key.partition}`,
+        detail: cause instanceof Error ? cause.message : String(cause)
+      })
+    if (extraBytes !== undefined) {
+      const extra = yield* Effect.try({ try: () => JSON.parse(new TextDecoder().decode(extraBytes)) as Extra, catch: corrupt })
+      core.modelDigest = extra.model
+      for (const step of extra.open) {
+        core.breakers[step] = { ...closedBreaker, state: "open", openings: 1, wait: PROBE_AFTER_RESTORE }
+      }
+      core.skips = new Map(extra.skips.map((skip) => [skip.offset, skip]))
+    }
+    if (stored.shape !== shape) {
+      yield* Effect.logWarning(
+        `the fields of stream ${key.stream} have changed: cell ${key.partition} learns its baselines anew, from offset ${stored.nextOffset} on`
+      )
+      yield* store.clear(key, epoch)
+      return restored
+    }
+    yield* store.pieces(key, (piece) =>
+      Effect.try({
+        try: () => {
+          if (piece.kind === "page") {
+            const before = core.devices
+            applyRows(core.columns, core.deviceIds, piece.bytes)
+            base.loaded(piece.page, piece.seq, Math.min(PAGE_ROWS, core.devices - piece.page * PAGE_ROWS))
+            if (before > piece.page * PAGE_ROWS) throw new BadDelta(`page ${piece.page} overlaps another`)
+          } else applyRows(core.columns, core.deviceIds, piece.bytes, (row) => base.seqOf(row) < piece.seq)
+        },
+        catch: corrupt
+      })
+    )
+    yield* Effect.try({
+      try: () => {
+        const blob = stored.blobs.get("cell")
+        if (blob !== undefined) decodeCellState(blob, core.state)
+        const pages = new Map<number, Uint8Array>()
+        for (const [name, bytes] of stored.blobs) {
+          if (name.startsWith("ids/")) pages.set(Number(name.slice(4)), bytes)
+        }
+        restoreIdPages(core.state.ids, pages)
+        core.categoryIds.forEach((interner, column) => {
+          const bytes = stored.blobs.get(`dictionary/${column}`)
+          if (bytes !== undefined && interner.restore(bytes) < 0) {
+            throw new BadDelta(`the dictionary of ${plan.categories[column].name} is cut`)
+          }
+        })
+      },
+      catch: corrupt
+    })
+    restored.idsWritten = core.state.ids.written
+    restored.dictionariesWritten = core.categoryIds.map((interner) => interner.count)
+    core.restored()
+    return restored
+  })
+
+/** Writes what has changed since the last checkpoint; undefined if nothing has. */
+export const writeCheckpoint = (
+  store: Checkpoint["Type"],
+  key: CellKey,
+  epoch: number,
+  cell: RestoredCell
+) =>
+  Effect.suspend(() => {
+    const { core, base } = cell
+    const rows = takeDirty(core.columns)
+    const seq = cell.seq + 1
+    const blobs = new Map<string, Uint8Array>()
+    blobs.set("cell", encodeCellState(core.state))
+    blobs.set(
+      "extra",
+      new TextEncoder().encode(JSON.stringify(extraOf(core)))
+    )
+    const idsWritten = core.state.ids.written
+    for (const page of idPagesSince(core.state.ids, cell.idsWritten)) {
+      blobs.set(`ids/${page}`, encodeIdPage(core.state.ids, page))
+    }
+    const dictionaries = core.categoryIds.map((interner) => interner.count)
+    dictionaries.forEach((count, column) => {
+      if (count !== cell.dictionariesWritten[column]) {
+        blobs.set(`dictionary/${column}`, core.categoryIds[column].serialize(0, count))
+      }
+    })
+    const delta = rows.length === 0 ? undefined : encodeRows(core.columns, core.deviceIds, rows, rows.length)
+    const turn = base.nextPages(core.devices, delta?.length ?? 0, core.bytesPerRow)
+    const pages = turn.map((page) => ({
+      page,
+      bytes: encodePage(core.columns, core.deviceIds, page * PAGE_ROWS, (page + 1) * PAGE_ROWS)
+    }))
+    const write: CheckpointWrite = {
+      key,
+      epoch,
+      seq,
+      nextOffset: Math.max(0, core.nextOffset),
+      shape: cell.shape,
+      devices: core.devices,
+      blobs,
+      delta,
+      pages,
+      dropDeltasBelow: base.dropBelow(core.devices, turn, seq)
+    }
+    return store.save(write).pipe(
+      Effect.tapErrorCause(() => Effect.sync(() => returnDirty(core.columns, rows))),
+      Effect.map(() => {
+        cell.seq = seq
+        cell.idsWritten = idsWritten
+        cell.dictionariesWritten = dictionaries
+        for (const page of turn) base.wrote(page, seq, core.devices)
+        core.changed = false
+        let bytes = delta?.length ?? 0
+        for (const blob of blobs.values()) bytes += blob.length
+        for (const page of pages) bytes += page.bytes.length
+        return { bytes, rows: rows.length, pages: pages.length }
+      })
+    )
+  })

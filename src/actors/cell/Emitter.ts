@@ -1,0 +1,160 @@
+// Takes a cell's alerts and dead letters out of the hot loop and to where they belong, in order, until they are there.
+import { Clock, Deferred, Duration, Effect, Queue, Schedule, type Scope } from "effect"
+import { type DeadLetter } from "../../schema/event/DeadLetter.ts"
+import { DeviceProtocol, deviceEntityId } from "../../schema/protocol/DeviceProtocol.ts"
+import type { Alert } from "../../schema/verdict/Alert.ts"
+import { alertCloudEvent } from "../../schema/verdict/alertCloudEvent.ts"
+import { DeadLetters } from "../../services/ingest/DeadLetters.ts"
+import { EventLog } from "../../services/ingest/EventLog.ts"
+import { AlertFeed } from "../../services/observe/AlertFeed.ts"
+import { Settings } from "../../services/runtime/Settings.ts"
+
+/** Topic of alerts as CloudEvents, keyed by device. */
+export const ALERT_TOPIC = "groundstate.alerts"
+
+/** Slices of output that may wait before the hot loop waits with them. */
+const QUEUE_SLICES = 256
+/** Slices sent together. */
+const SLICES_AT_ONCE = 64
+/** Device actors told at once. */
+const DEVICES_AT_ONCE = 16
+const DEVICE_TIMEOUT = Duration.seconds(10)
+/** First wait, doubling to 5 s, for ever: nothing is dropped, the cell waits. */
+const again = Schedule.exponential("50 millis").pipe(Schedule.union(Schedule.spaced("5 seconds")))
+
+interface Slice {
+  readonly alerts: ReadonlyArray<Alert>
+  readonly letters: ReadonlyArray<DeadLetter>
+}
+
+export interface Emitter {
+  /** Waits while the queue is full. */
+  readonly offer: (slice: Slice) => Effect.Effect<void>
+  /** Completes when all that was offered before is durable where it belongs. */
+  readonly flushed: Effect.Effect<void>
+  /** Why output is stuck, if it is. */
+  readonly stuck: () => string | undefined
+  /** Milliseconds from an alert's record in the log to its acknowledged alert record, of the latest alerts. */
+  readonly latencies: () => ReadonlyArray<number>
+}
+
+export const makeEmitter = (region: string): Effect.Effect<
+  Emitter,
+  never,
+  | Scope.Scope
+  | EventLog
+  | AlertFeed
+  | DeadLetters
+  | Settings
+  | Effect.Effect.Context<typeof DeviceProtocol.client>
+> =>
+  Effect.gen(function* () {
+    const log = yield* EventLog
+    const feed = yield* AlertFeed
+    const deadLetters = yield* DeadLetters
+    const deviceOf = yield* DeviceProtocol.client
+    const queue = yield* Queue.bounded<Slice>(QUEUE_SLICES)
+    const encoder = new TextEncoder()
+    let offered = 0
+    let done = 0
+    let stuck: string | undefined
+    let waiters: ReadonlyArray<{ readonly upTo: number; readonly ready: Deferred.Deferred<void> }> = []
+    const latencies: Array<number> = []
+
+    /** Tries until it works, saying why it doesn't meanwhile. */
+    const insist = <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>
+      effect.pipe(
+        Effect.tapError((error) =>
+          Effect.suspend(() => {
+            const first = stuck === undefined
+            stuck = error.message
+            return first ? Effect.logWarning("alerts are not delivered yet", error.message) : Effect.void
+          })
+        ),
+        Effect.retry(again),
+        Effect.tap(() => Effect.sync(() => void (stuck = undefined))),
+        Effect.orDie
+      )
+
+    const append = (alerts: ReadonlyArray<Alert>) =>
+      log
+        .append(
+          ALERT_TOPIC,
+          alerts.map((alert) => ({
+            key: encoder.encode(alert.device),
+            value: encoder.encode(JSON.stringify(alertCloudEvent(alert, region))),
+            headers: { "content-type": "application/cloudevents+json" }
+          }))
+        )
+        .pipe(
+          Effect.zipRight(Clock.currentTimeMillis),
+          Effect.map((now) => {
+            for (const alert of alerts) latencies.push(now - alert.recordTime)
+            if (latencies.length > 2_000) latencies.splice(0, latencies.length - 1_000)
+          })
+        )
+
+    const tellDevices = (alerts: ReadonlyArray<Alert>) => {
+      const byDevice = new Map<string, Array<Alert>>()
+      for (const alert of alerts) {
+        const id = deviceEntityId(alert.stream, alert.device)
+        const list = byDevice.get(id)
+        if (list === undefined) byDevice.set(id, [alert])
+        else list.push(alert)
+      }
+      return Effect.forEach(
+        byDevice,
+        ([id, list]) => insist(deviceOf(id).Alerts({ alerts: list }).pipe(Effect.timeout(DEVICE_TIMEOUT))),
+        { concurrency: DEVICES_AT_ONCE, discard: true }
+      )
+    }
+
+    const send = (slices: ReadonlyArray<Slice>) => {
+      const alerts = slices.flatMap((slice) => slice.alerts)
+      const letters = slices.flatMap((slice) => slice.letters)
+      return Effect.all(
+        [
+          alerts.length === 0 ? Effect.void : insist(append(alerts)),
+          alerts.length === 0 ? Effect.void : tellDevices(alerts),
+          letters.length === 0 ? Effect.void : insist(deadLetters.write(letters))
+        ],
+        { concurrency: "unbounded", discard: true }
+      ).pipe(
+        Effect.zipRight(
+          Effect.suspend(() => {
+            done += slices.length
+            const ready = waiters.filter((waiter) => waiter.upTo <= done)
+            waiters = waiters.filter((waiter) => waiter.upTo > done)
+            return Effect.forEach(ready, (waiter) => Deferred.succeed(waiter.ready, undefined), { discard: true })
+          })
+        )
+      )
+    }
+
+    yield* Queue.takeBetween(queue, 1, SLICES_AT_ONCE).pipe(
+      Effect.flatMap((slices) => send([...slices])),
+      Effect.forever,
+      Effect.forkScoped
+    )
+
+    return {
+      offer: (slice) =>
+        slice.alerts.length === 0 && slice.letters.length === 0
+          ? Effect.void
+          : Effect.suspend(() => {
+              offered++
+              // Live views see an alert at once; the log and the device's actor follow.
+              return Effect.zipRight(feed.publish(slice.alerts), Queue.offer(queue, slice))
+            }),
+      flushed: Effect.suspend(() => {
+        if (done >= offered) return Effect.void
+        const upTo = offered
+        return Deferred.make<void>().pipe(
+          Effect.tap((ready) => Effect.sync(() => void (waiters = [...waiters, { upTo, ready }]))),
+          Effect.flatMap(Deferred.await)
+        )
+      }),
+      stuck: () => stuck,
+      latencies: () => latencies
+    }
+  })

@@ -1,0 +1,158 @@
+// From a decision to what people and programs read: the alert, the verdict, one sentence that says why.
+import type { RecordBatch } from "../../schema/event/Batch.ts"
+import { DeviceFlag } from "../../schema/event/DeviceColumns.ts"
+import { AlertId } from "../../schema/Ids.ts"
+import { featureName } from "../../schema/model/FeatureSpec.ts"
+import type { Manifest } from "../../schema/model/Manifest.ts"
+import type { Step } from "../../schema/stream/StreamDefinition.ts"
+import type { Alert, Contribution } from "../../schema/verdict/Alert.ts"
+import type { Verdict } from "../../schema/verdict/Verdict.ts"
+import type { RowExplanation } from "../../services/score/Scorer.ts"
+import type { SliceContext } from "./CellSlice.ts"
+
+/** Contributions kept in an alert, and those named in its summary. */
+const CONTRIBUTIONS_MAX = 8
+const NAMED_MAX = 2
+
+const round = (value: number): number =>
+  value === 0 || !Number.isFinite(value) ? value : Number(value.toPrecision(4))
+
+const shown = (value: number | string | null): string =>
+  value === null ? "missing" : typeof value === "string" ? `"${value}"` : String(round(value))
+
+/** `latency vs own baseline was 9.2, expected 3`; what weighs most comes first. */
+export const summarize = (rule: string | null, contributions: ReadonlyArray<Contribution>): string => {
+  const reasons = contributions
+    .filter((item) => item.energy > 0)
+    .slice(0, NAMED_MAX)
+    .map((item) =>
+      item.expected === null
+        ? `${item.feature}: ${shown(item.observed)}`
+        : `${item.feature}: ${shown(item.observed)}, expected ${shown(item.expected)}`
+    )
+  if (rule === null) return reasons.length === 0 ? "unusual as a whole" : reasons.join("; ")
+  return reasons.length === 0 ? `rule ${rule}` : `rule ${rule}; ${reasons.join("; ")}`
+}
+
+/** The model's shares of one row, as features in their own units. */
+const modelContributions = (
+  context: SliceContext,
+  explained: RowExplanation,
+  manifest: Manifest,
+  row: Float32Array
+): ReadonlyArray<Contribution> => {
+  const { core } = context
+  const order = Array.from(explained.contributions.keys())
+    .filter((column) => Math.abs(explained.contributions[column]) > 1e-3)
+    .sort((a, b) => explained.contributions[b] - explained.contributions[a])
+    .slice(0, CONTRIBUTIONS_MAX)
+  return order.map((column) => {
+    const feature = manifest.features[column]
+    return {
+      feature: featureName(feature),
+      energy: round(explained.contributions[column]),
+      observed: core.featureValue(feature, row[column], manifest),
+      expected: core.featureValue(feature, explained.expected[column], manifest)
+    }
+  })
+}
+
+/** Alert number `index` of the slice. */
+export const alertOf = (
+  context: SliceContext,
+  batch: RecordBatch,
+  step: Step,
+  index: number,
+  explained: RowExplanation | undefined,
+  manifest: Manifest | undefined
+): Alert => {
+  const { core, key } = context
+  const event = core.alertEvent(index)
+  const record = core.events.record[event]
+  const offset = batch.offsets[record]
+  const hit = core.hits[event]
+  const rule = hit < 0 || core.plan.rules[hit].then === "allow" ? null : core.plan.rules[hit]
+  const byModel = step === "deep" || step === "fast"
+  const raiser = rule !== null ? `rule-${rule.name}` : byModel ? `model-${core.modelDigest?.slice(7, 19)}` : step
+  const contributions =
+    explained !== undefined && manifest !== undefined
+      ? modelContributions(context, explained, manifest, core.featureRow(event))
+      : core.baselineContributions(event, CONTRIBUTIONS_MAX)
+  const scored = step !== "rules"
+  const threshold = core.alertThreshold(index)
+  return {
+    id: AlertId.make(`${key.stream}.${key.partition}.${offset}.${raiser}`),
+    stream: key.stream,
+    partition: key.partition,
+    offset,
+    device: core.deviceIds.text(core.events.device[event]),
+    time: core.events.time[event],
+    recordTime: batch.timestamps[record],
+    severity: core.alertSeverity(index),
+    rule: rule?.name ?? null,
+    escalated: rule?.then === "escalate",
+    path: step,
+    model: byModel ? core.modelDigest : null,
+    energy: scored ? core.energyOf(event, step) : null,
+    pvalue: scored ? core.pvalueOf(core.energyOf(event, step), step) : null,
+    threshold: scored && Number.isFinite(threshold) ? threshold : null,
+    contributions,
+    prototype: explained?.prototype ?? null,
+    quarantined: (core.columns.flags[core.events.device[event]] & DeviceFlag.quarantined) !== 0,
+    summary: summarize(rule?.name ?? null, contributions)
+  }
+}
+
+/** The verdict on record `record` of the slice, whether it alerted, passed, repeated or was refused. */
+export const verdictOf = (
+  context: SliceContext,
+  batch: RecordBatch,
+  record: number,
+  step: Step,
+  alerts: ReadonlyArray<Alert>
+): Verdict => {
+  const { core, key } = context
+  const offset = batch.offsets[record]
+  const rejected = core.rejects.record.indexOf(record)
+  const event = core.eventOfRecord(record)
+  const byModel = step === "deep" || step === "fast"
+  const base: Verdict = {
+    stream: key.stream,
+    device: event < 0 ? "" : core.deviceIds.text(core.events.device[event]),
+    partition: key.partition,
+    offset,
+    anomalous: false,
+    decision: "normal",
+    rule: null,
+    severity: null,
+    fallback: false,
+    path: step,
+    model: byModel ? core.modelDigest : null,
+    energy: null,
+    pvalue: null,
+    alertId: null,
+    contributions: [],
+    rejected: null
+  }
+  if (event < 0) {
+    const known = rejected >= 0 && rejected < core.rejects.count
+    return { ...base, rejected: known ? `${core.rejects.reason[rejected]}: ${core.rejects.detail[rejected]}` : "not scored" }
+  }
+  const hit = core.hits[event]
+  const rule = hit < 0 ? undefined : core.plan.rules[hit]
+  const alert = alerts.find((item) => item.offset === offset)
+  const scored = step !== "rules" && !core.isRepeat(event)
+  const energy = scored ? core.energyOf(event, step) : null
+  const anomalous = alert !== undefined || core.isAnomalous(event)
+  return {
+    ...base,
+    anomalous,
+    decision: rule !== undefined ? rule.then : anomalous ? "alert" : "normal",
+    rule: rule?.name ?? null,
+    severity: alert?.severity ?? (rule !== undefined && rule.then !== "allow" ? rule.severity : null),
+    energy,
+    pvalue: energy === null ? null : core.pvalueOf(energy, step),
+    alertId: alert?.id ?? null,
+    contributions: alert?.contributions ?? []
+  }
+}

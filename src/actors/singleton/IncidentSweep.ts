@@ -1,0 +1,86 @@
+// Moves incidents on as event time passes: open and growing ones turn quiet, quiet ones are resolved.
+import { Singleton } from "@effect/cluster"
+import { Duration, Effect } from "effect"
+import { CellProtocol } from "../../schema/protocol/CellProtocol.ts"
+import { DeviceProtocol, deviceEntityId } from "../../schema/protocol/DeviceProtocol.ts"
+import { partitionOf } from "../../services/ingest/partition.ts"
+import { Cells } from "../../services/runtime/Cells.ts"
+import { Settings } from "../../services/runtime/Settings.ts"
+import { Streams } from "../../services/runtime/Streams.ts"
+import { ActorStore } from "../../services/state/ActorStore.ts"
+
+const EVERY = Duration.seconds(2)
+/** Incidents moved in one sweep of a stream; the rest wait for the next. */
+const INCIDENTS_PER_SWEEP = 500
+const DEVICES_AT_ONCE = 8
+
+const sweep = Effect.gen(function* () {
+  const streams = yield* Streams
+  const cells = yield* Cells
+  const store = yield* ActorStore
+  const settings = yield* Settings
+  const cellOf = yield* CellProtocol.client
+  const deviceOf = yield* DeviceProtocol.client
+  const encoder = new TextEncoder()
+
+  const watermarks = (stream: string, partitions: number) =>
+    Effect.forEach(
+      Array.from({ length: partitions }, (_, partition) => partition),
+      (partition) =>
+        cellOf(cells.idOf(stream, partition))
+          .Inspect()
+          .pipe(
+            Effect.timeout("2 seconds"),
+            Effect.map((status) => status.watermark),
+            Effect.orElseSucceed(() => null)
+          ),
+      { concurrency: 8 }
+    )
+
+  return Effect.forEach(
+    streams.all,
+    (served) =>
+      Effect.gen(function* () {
+        const stream = served.plan.stream
+        const marks = yield* watermarks(stream, served.partitions)
+        const newest = Math.max(...marks.map((mark) => mark ?? Number.NEGATIVE_INFINITY))
+        if (!Number.isFinite(newest)) return
+        const quiet = yield* store.stale(
+          stream,
+          ["open", "growing"],
+          newest - served.plan.quietMillis,
+          INCIDENTS_PER_SWEEP
+        )
+        const over = yield* store.stale(
+          stream,
+          ["quiet"],
+          newest - served.plan.quietMillis - settings.device.resolveAfter,
+          INCIDENTS_PER_SWEEP
+        )
+        yield* Effect.forEach(
+          [...quiet, ...over],
+          (incident) => {
+            const mark = marks[partitionOf(encoder.encode(incident.device), served.partitions)]
+            if (mark === null) return Effect.void
+            return deviceOf(deviceEntityId(stream, incident.device))
+              .Tick({ watermark: mark })
+              .pipe(Effect.timeout("5 seconds"), Effect.ignore)
+          },
+          { concurrency: DEVICES_AT_ONCE, discard: true }
+        )
+      }),
+    { discard: true }
+  )
+})
+
+/** Never fails: a sweep that goes wrong is logged and the next one comes. */
+export const layer = Singleton.make(
+  "incident-sweep",
+  Effect.flatMap(sweep, (once) =>
+    once.pipe(
+      Effect.catchAllCause((cause) => Effect.logWarning("an incident sweep failed; the next one follows", cause)),
+      Effect.zipRight(Effect.sleep(EVERY)),
+      Effect.forever
+    )
+  )
+)

@@ -1,0 +1,113 @@
+// A runner put together: stores, log, cluster, actors, surfaces. What is provided later is released later.
+import { Effect, Layer, Redacted } from "effect"
+import * as Cell from "../actors/cell/Cell.ts"
+import { Models } from "../actors/cell/Models.ts"
+import * as Device from "../actors/device/Device.ts"
+import * as ModelVersion from "../actors/model/ModelVersion.ts"
+import * as Region from "../actors/region/Region.ts"
+import * as CellWaker from "../actors/singleton/CellWaker.ts"
+import * as IncidentSweep from "../actors/singleton/IncidentSweep.ts"
+import type { StreamDefinition } from "../schema/stream/StreamDefinition.ts"
+import { planStream } from "../schema/stream/StreamPlan.ts"
+import { DeadLetters } from "../services/ingest/DeadLetters.ts"
+import { EmbeddedLog } from "../services/ingest/EmbeddedLog.ts"
+import { EventLog } from "../services/ingest/EventLog.ts"
+import { KafkaLog, type KafkaLogOptions } from "../services/ingest/KafkaLog.ts"
+import { ALERT_TOPIC } from "../actors/cell/Emitter.ts"
+import { ModelStore } from "../services/model/ModelStore.ts"
+import { AlertFeed } from "../services/observe/AlertFeed.ts"
+import { Health } from "../services/observe/Health.ts"
+import { Metrics } from "../services/observe/Metrics.ts"
+import * as Telemetry from "../services/observe/Telemetry.ts"
+import { Cells } from "../services/runtime/Cells.ts"
+import * as Cluster from "../services/runtime/Cluster.ts"
+import { layerSqlite } from "../services/runtime/Database.ts"
+import { type RunnerConfig, Settings } from "../services/runtime/Settings.ts"
+import { type ServedStream, Streams } from "../services/runtime/Streams.ts"
+import { OnnxScorer } from "../services/score/OnnxScorer.ts"
+import * as SqlActorStore from "../services/state/SqlActorStore.ts"
+import * as SqlCheckpoint from "../services/state/SqlCheckpoint.ts"
+import { makeFolder } from "./folder.ts"
+
+/** Partitions of the topics that the runner itself writes. */
+const OUTPUT_PARTITIONS = 1
+
+const saslOf = (kafka: NonNullable<RunnerConfig["log"]["kafka"]>): Pick<KafkaLogOptions, "sasl"> => {
+  if (kafka.sasl === undefined) return {}
+  const { mechanism, username } = kafka.sasl
+  const password = Redacted.value(kafka.sasl.password)
+  switch (mechanism) {
+    case "plain":
+      return { sasl: { mechanism, username, password } }
+    case "scram-sha-256":
+      return { sasl: { mechanism, username, password } }
+    case "scram-sha-512":
+      return { sasl: { mechanism, username, password } }
+  }
+}
+
+/** The event log that the settings name. */
+export const logLayer = (settings: RunnerConfig) =>
+  settings.log.kind === "kafka" && settings.log.kafka !== undefined
+    ? KafkaLog.layer({
+        brokers: settings.log.kafka.brokers,
+        clientId: settings.log.kafka.clientId,
+        ssl: settings.log.kafka.tls,
+        ...saslOf(settings.log.kafka)
+      })
+    : EmbeddedLog.layer({
+        filename: `${settings.dataDir}/log.db`,
+        synchronous: settings.log.durability,
+        retainBytesMax: settings.log.retainBytesMax
+      })
+
+/** Makes the topics that are missing, and knows every stream by its plan. */
+const streamsLayer = (definitions: ReadonlyArray<StreamDefinition>) =>
+  Layer.effect(
+    Streams,
+    Effect.gen(function* () {
+      const log = yield* EventLog
+      for (const topic of [ALERT_TOPIC, "groundstate.deadletters"]) yield* log.ensureTopic(topic, OUTPUT_PARTITIONS)
+      const all: Array<ServedStream> = []
+      for (const definition of definitions) {
+        const topic = definition.source.topic
+        const partitions = yield* log.ensureTopic(topic, definition.source.partitions)
+        all.push({ definition, plan: planStream(definition), topic, partitions })
+      }
+      return { all, get: (stream: string) => all.find((served) => served.plan.stream === stream) }
+    })
+  )
+
+/** What everything else stands on. */
+export const foundation = (settings: RunnerConfig, definitions: ReadonlyArray<StreamDefinition>) => {
+  const base = Layer.mergeAll(Layer.succeed(Settings, settings), Health.layer, Metrics.layer, AlertFeed.layer)
+  const database = layerSqlite({
+    filename: `${settings.dataDir}/state.db`,
+    durability: settings.log.durability,
+    busyTimeoutMillis: 5_000
+  })
+  return Layer.mergeAll(
+    streamsLayer(definitions),
+    DeadLetters.layer,
+    Cells.layer,
+    SqlCheckpoint.layer,
+    SqlActorStore.layer,
+    Models.layer
+  ).pipe(
+    Layer.provideMerge(Layer.mergeAll(OnnxScorer.layer, ModelStore.layer)),
+    Layer.provideMerge(Cluster.layerSingle),
+    Layer.provideMerge(database),
+    Layer.provideMerge(logLayer(settings)),
+    Layer.provideMerge(Telemetry.layer),
+    Layer.provideMerge(base),
+    Layer.provide(makeFolder(settings.dataDir))
+  )
+}
+
+/** Actors, and what wakes them; every entity is registered before the first message can be sent. */
+export const actors = (settings: RunnerConfig) =>
+  Layer.mergeAll(CellWaker.layer, IncidentSweep.layer).pipe(
+    Layer.provideMerge(
+      Layer.mergeAll(Cell.layer, Device.layer(settings.device.idle), Region.layer, ModelVersion.layer)
+    )
+  )

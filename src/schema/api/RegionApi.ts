@@ -1,0 +1,81 @@
+// Contract of questions about what runs: cells, regions and streams.
+import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "@effect/platform"
+import { Schema } from "effect"
+import { problemOf } from "../error/ApiError.ts"
+import { StreamName } from "../Ids.ts"
+import { CellStatus } from "../protocol/CellProtocol.ts"
+import { RegionReport } from "../protocol/RegionProtocol.ts"
+import { StreamDefinition } from "../stream/StreamDefinition.ts"
+import { StreamParam } from "./paging.ts"
+
+/** Every cell that answered, and those that did not, with why. */
+export const CellList = Schema.Struct({
+  items: Schema.Array(CellStatus.annotations({ identifier: "CellStatus" })),
+  unreachable: Schema.Array(
+    Schema.Struct({ stream: Schema.String, partition: Schema.NonNegativeInt, detail: Schema.String })
+  )
+}).annotations({ identifier: "CellList" })
+export type CellList = typeof CellList.Type
+
+/** A stream as served: its definition as declared (lengths of time in ms), and the partitions it has. */
+export const StreamView = Schema.Struct({
+  name: Schema.String,
+  topic: Schema.String,
+  partitions: Schema.NonNegativeInt,
+  definition: StreamDefinition
+}).annotations({ identifier: "StreamView" })
+export type StreamView = typeof StreamView.Type
+
+const partition = Schema.NumberFromString.pipe(Schema.int(), Schema.between(0, 1_048_575))
+
+export const CellsApi = HttpApiGroup.make("cells")
+  .add(
+    HttpApiEndpoint.get("list", "/cells")
+      .setUrlParams(Schema.Struct({ stream: StreamParam }))
+      .addSuccess(CellList)
+      .addError(problemOf(404, "there is no such stream"))
+      .annotate(OpenApi.Summary, "List the cells: offset, lag, pause cause, rates, epoch, owner")
+  )
+  .add(
+    HttpApiEndpoint.get("describe", "/cells/:stream/:partition")
+      .setPath(Schema.Struct({ stream: StreamName, partition }))
+      .addSuccess(CellStatus.annotations({ identifier: "CellStatus" }))
+      .addError(problemOf(404, "there is no such cell"))
+      .annotate(OpenApi.Summary, "Look into one cell")
+  )
+  .annotate(OpenApi.Title, "Cells")
+  .annotate(OpenApi.Description, "The single writers of each partition of each stream.")
+
+export const RegionsApi = HttpApiGroup.make("regions")
+  .add(
+    HttpApiEndpoint.get("list", "/regions")
+      .addSuccess(
+        Schema.Struct({ items: Schema.Array(RegionReport.annotations({ identifier: "RegionReport" })) }).annotations({
+          identifier: "RegionList"
+        })
+      )
+      .annotate(OpenApi.Summary, "List the regions known here")
+  )
+  .add(
+    HttpApiEndpoint.get("describe", "/regions/:id")
+      .setPath(Schema.Struct({ id: Schema.NonEmptyString.pipe(Schema.maxLength(200)) }))
+      .addSuccess(RegionReport.annotations({ identifier: "RegionReport" }))
+      .addError(problemOf(404, "there is no such region"))
+      .annotate(OpenApi.Summary, "Look into one region")
+  )
+  .annotate(OpenApi.Title, "Regions")
+
+export const StreamsApi = HttpApiGroup.make("streams")
+  .add(
+    HttpApiEndpoint.get("list", "/streams")
+      .addSuccess(Schema.Struct({ items: Schema.Array(StreamView) }).annotations({ identifier: "StreamList" }))
+      .annotate(OpenApi.Summary, "List the streams served here")
+  )
+  .add(
+    HttpApiEndpoint.get("describe", "/streams/:name")
+      .setPath(Schema.Struct({ name: StreamName }))
+      .addSuccess(StreamView)
+      .addError(problemOf(404, "there is no such stream"))
+      .annotate(OpenApi.Summary, "Look into one stream")
+  )
+  .annotate(OpenApi.Title, "Streams")

@@ -1,0 +1,85 @@
+// `groundstate train`: a table of rows to a model bundle, in two passes and without a network.
+import { Effect, Runtime } from "effect"
+import { formatCount, formatMillis } from "./format.ts"
+import { defaultFlag, optionalFlag, requiredFlag, wholeNumber } from "./inputs.ts"
+import { formatFlag, printAs } from "./Output.ts"
+import { printable } from "./paint.ts"
+import { makeProgress } from "./progress.ts"
+import { say } from "./Screen.ts"
+import { loadStream } from "./streamDefinitions.ts"
+import { subcommand } from "./subcommand.ts"
+import { renderPairs } from "./table.ts"
+
+const phaseWords = {
+  read: "reading rows",
+  trim: "leaving out suspects",
+  fit: "fitting",
+  calibrate: "calibrating",
+  write: "writing"
+} as const
+
+export const train = subcommand({
+  name: "train",
+  summary: "Train a model of what is normal on a table",
+  detail: [
+    "Reads CSV or JSON lines (.gz of either), learns which columns are numbers and which are categories, leaves out what looks suspect, fits and calibrates, and writes a bundle: manifest.json and ONNX graphs. The same file and seed give the same graphs.",
+    "The label column, where there is one, is never trained on: name it, or the model learns the answer."
+  ],
+  examples: [
+    ["train --input flows.csv --output models/flows --label attack", "columns inferred"],
+    ["train --input flows.jsonl --stream streams/flows.yaml --output models/flows", "columns as the stream declares them"]
+  ],
+  inputs: {
+    input: requiredFlag("input", { value: "FILE", about: "CSV or JSON lines, .gz of either" }),
+    stream: optionalFlag("stream", { value: "FILE.yaml", about: "a stream definition that declares the columns" }),
+    folder: requiredFlag("output", { value: "DIR", about: "folder for the bundle; one that holds a bundle is replaced" }),
+    name: optionalFlag("name", { value: "NAME", about: "name of the model; the folder's without it" }),
+    seed: defaultFlag("seed", { value: "N", about: "decides every random choice", fallback: "1" }, wholeNumber(0, 2 ** 31 - 1)),
+    label: optionalFlag("label", { value: "COLUMN", about: "never trained on" }),
+    form: formatFlag
+  },
+  run: ({ input, stream, folder, name, seed, label, form }) =>
+    Effect.gen(function* () {
+      const definition = stream === undefined ? undefined : yield* loadStream(stream)
+      const { trainTable } = yield* Effect.promise(() => import("../train/trainTable.ts"))
+      const summary = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const progress = yield* makeProgress({ label: phaseWords.read, unit: "steps" })
+          const run = Runtime.runFork(yield* Effect.runtime<never>())
+          return yield* trainTable({
+            input,
+            output: folder,
+            name,
+            seed,
+            label,
+            definition,
+            // The trainer reports from inside its loops, between awaits.
+            progress: (phase, done, total) => {
+              run(progress.update(done, { label: phaseWords[phase], ...(total > 0 ? { total } : {}) }))
+            }
+          })
+        })
+      )
+      yield* Effect.forEach(summary.notices, (notice) => say(`Note: ${printable(notice)}.`), { discard: true })
+      const used = summary.columns.filter((column) => column.type !== "ignored")
+      yield* printAs(
+        form,
+        summary,
+        Effect.succeed(
+          renderPairs([
+            ["Model", summary.digest],
+            ["Written to", printable(summary.output)],
+            ["Rows", `${formatCount(summary.rows)} read, ${formatCount(summary.sampled)} in the sample, ${formatCount(summary.skipped)} unreadable`],
+            ["Left out", `${formatCount(summary.trimmed)} suspects`],
+            [
+              "Columns",
+              `${used.length} used (${used.filter((column) => column.type === "number").length} numbers, ${used.filter((column) => column.type === "category").length} categories) of ${summary.columns.length}`
+            ],
+            ["Prototypes", formatCount(summary.prototypes)],
+            ["Held back", `${formatCount(summary.heldBack)} rows, for calibration`],
+            ["Took", formatMillis(summary.seconds * 1_000)]
+          ])
+        )
+      )
+    })
+})

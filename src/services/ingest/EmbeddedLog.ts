@@ -1,0 +1,337 @@
+// The event log in one SQLite file: the same offsets and partitions as Kafka's, for one process on a laptop
+// or an edge device. Appends are committed in groups; readers are woken at once.
+import * as Reactivity from "@effect/experimental/Reactivity"
+import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
+import { Clock, Context, Deferred, Effect, Exit, Layer } from "effect"
+import { LogUnavailable } from "../../schema/error/IngestError.ts"
+import { openEmbeddedReader, orUnavailable, sqlDetail } from "./EmbeddedReader.ts"
+import { type Appended, EventLog, EventSource, type NewRecord } from "./EventLog.ts"
+import { makeGroupCommit, makePlacement, type PendingAppend } from "./GroupCommit.ts"
+import { type BlockRecord, encodeBlock } from "./logBlock.ts"
+import { lowerHeaders } from "./recordBatch.ts"
+
+/** Bounds, with their units in their names. */
+export const embeddedLimits = {
+  pendingBytesMax: 32 * 1_048_576,
+  /** One transaction writes about this much; SQLite holds the event loop for about 5 ms a MiB. */
+  groupBytesMax: 2 * 1_048_576,
+  /** How soon records appended by another process are seen. */
+  pollMillis: 50,
+  busyMillis: 5_000,
+  /** Blocks looked at in one fetch. */
+  fetchBlocksMax: 1_024
+}
+
+export interface EmbeddedLogOptions {
+  /** A database file of its own; made where missing. */
+  readonly filename: string
+  /** `full`: an append survives the loss of power. `normal`: it survives the loss of the process. */
+  readonly synchronous: "full" | "normal"
+  /** Bytes kept of a partition when `trim` runs; all by default. */
+  readonly retainBytesMax?: number
+  /** Age in ms up to which blocks are kept when `trim` runs; any age by default. */
+  readonly retainMillis?: number
+  readonly limits?: Partial<typeof embeddedLimits>
+}
+
+/** Upkeep of the embedded log that Kafka does by itself. */
+export class EmbeddedLogUpkeep extends Context.Tag("groundstate/services/ingest/EmbeddedLogUpkeep")<
+  EmbeddedLogUpkeep,
+  {
+    /** Removes whole blocks from the front of each partition as the retention says; answers how many. */
+    readonly trim: Effect.Effect<number, LogUnavailable>
+    /** Offsets that readers committed, for display. */
+    readonly committed: (
+      stream: string,
+      topic: string
+    ) => Effect.Effect<ReadonlyMap<number, number>, LogUnavailable>
+  }
+>() {}
+
+const tables = [
+  `CREATE TABLE IF NOT EXISTS topics (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, partitions INTEGER NOT NULL)`,
+  `CREATE TABLE IF NOT EXISTS partitions (
+    topic INTEGER NOT NULL, partition INTEGER NOT NULL, earliest INTEGER NOT NULL, latest INTEGER NOT NULL,
+    PRIMARY KEY (topic, partition)) WITHOUT ROWID`,
+  `CREATE TABLE IF NOT EXISTS blocks (
+    id INTEGER PRIMARY KEY, topic INTEGER NOT NULL, partition INTEGER NOT NULL, base INTEGER NOT NULL,
+    count INTEGER NOT NULL, appended INTEGER NOT NULL, size INTEGER NOT NULL, data BLOB NOT NULL)`,
+  "CREATE UNIQUE INDEX IF NOT EXISTS blocks_by_base ON blocks (topic, partition, base, count, size)",
+  `CREATE TABLE IF NOT EXISTS commits (
+    stream TEXT NOT NULL, topic INTEGER NOT NULL, partition INTEGER NOT NULL, epoch INTEGER NOT NULL,
+    next INTEGER NOT NULL, PRIMARY KEY (stream, topic, partition)) WITHOUT ROWID`
+]
+
+/** The records of one group that go to one partition. */
+interface Stretch {
+  readonly topic: number
+  readonly partition: number
+  readonly records: Array<BlockRecord>
+  readonly places: Array<{ readonly answers: Array<Appended>; readonly index: number }>
+}
+
+interface Topic {
+  readonly id: number
+  readonly partitions: number
+}
+
+const make = (options: EmbeddedLogOptions) =>
+  Effect.gen(function* () {
+    const limits = { ...embeddedLimits, ...options.limits }
+    const sql = yield* SqliteClient.make({ filename: options.filename })
+    yield* sql.unsafe(`PRAGMA busy_timeout = ${limits.busyMillis}`)
+    yield* sql.unsafe(`PRAGMA synchronous = ${options.synchronous}`)
+    yield* Effect.forEach(tables, (statement) => sql.unsafe(statement), { discard: true })
+
+    const known = new Map<string, Topic>()
+    const lookUp = (name: string, operation: LogUnavailable["operation"]) =>
+      Effect.suspend(() => {
+        const topic = known.get(name)
+        if (topic !== undefined) return Effect.succeed(topic)
+        return orUnavailable(
+          name,
+          operation
+        )(
+          Effect.flatMap(sql<Topic>`SELECT id, partitions FROM topics WHERE name = ${name}`, ([row]) => {
+            if (row === undefined) {
+              return Effect.fail(
+                new LogUnavailable({ topic: name, operation, detail: "there is no such topic" })
+              )
+            }
+            known.set(name, row)
+            return Effect.succeed(row)
+          })
+        )
+      })
+
+    /** One latch per partition that someone waits for; opened, and dropped, when records are committed. */
+    const waiting = new Map<string, Deferred.Deferred<void>>()
+    const wake = (key: string) =>
+      Effect.suspend(() => {
+        const latch = waiting.get(key)
+        waiting.delete(key)
+        return latch === undefined ? Effect.void : Deferred.succeed(latch, undefined)
+      })
+    const latchOf = (key: string) =>
+      Effect.suspend(() => {
+        const latch = waiting.get(key)
+        if (latch !== undefined) return Effect.succeed(latch)
+        return Effect.tap(Deferred.make<void>(), (made) => Effect.sync(() => waiting.set(key, made)))
+      })
+
+    // SQLite's data version moves only when another connection commits.
+    let version = -1
+    const seen = sql<{ data_version: number }>`PRAGMA data_version`
+    yield* Effect.forkScoped(
+      Effect.forever(
+        Effect.gen(function* () {
+          const [{ data_version }] = yield* seen
+          if (version !== data_version) {
+            version = data_version
+            yield* Effect.forEach([...waiting.keys()], wake, { discard: true })
+          }
+          yield* Effect.sleep(limits.pollMillis)
+        }).pipe(Effect.catchAll(() => Effect.sleep(limits.pollMillis)))
+      )
+    )
+
+    const store = (stretches: ReadonlyArray<Stretch>, now: number) =>
+      sql.withTransaction(
+        Effect.forEach(
+          stretches,
+          ({ partition, places, records, topic }) =>
+            Effect.gen(function* () {
+              // The first statement writes, so the transaction has the write lock from its start.
+              const [row] = yield* sql<{
+                latest: number
+              }>`UPDATE partitions SET latest = latest + ${records.length}
+                WHERE topic = ${topic} AND partition = ${partition} RETURNING latest`
+              const base = row.latest - records.length
+              const data = encodeBlock(records)
+              yield* sql`INSERT INTO blocks (topic, partition, base, count, appended, size, data)
+                VALUES (${topic}, ${partition}, ${base}, ${records.length}, ${now}, ${data.length}, ${data})`
+              places.forEach(({ answers, index }, i) => {
+                answers[index] = { partition, offset: base + i }
+              })
+            }),
+          { discard: true }
+        )
+      )
+
+    const write = (group: ReadonlyArray<PendingAppend>): Effect.Effect<void> =>
+      Effect.gen(function* () {
+        const now = yield* Clock.currentTimeMillis
+        const stretches = new Map<string, Stretch>()
+        const answers = group.map((append) => new Array<Appended>(append.records.length))
+        group.forEach((append, g) => {
+          const topic = (known.get(append.topic) as Topic).id
+          append.records.forEach((record, index) => {
+            const partition = append.partitions[index]
+            const key = `${topic}/${partition}`
+            const stretch = stretches.get(key) ?? { topic, partition, records: [], places: [] }
+            if (stretch.records.length === 0) stretches.set(key, stretch)
+            stretch.records.push({
+              key: record.key,
+              value: record.value,
+              headers: lowerHeaders(record.headers),
+              timestamp: record.timestamp ?? now
+            })
+            stretch.places.push({ answers: answers[g], index })
+          })
+        })
+        const exit = yield* Effect.exit(store([...stretches.values()], now))
+        if (Exit.isSuccess(exit)) {
+          yield* Effect.forEach(group, (append, g) => Deferred.succeed(append.done, answers[g]), {
+            discard: true
+          })
+          yield* Effect.forEach(stretches.keys(), wake, { discard: true })
+          return
+        }
+        const detail = exit.cause._tag === "Fail" ? sqlDetail(exit.cause.error) : "the writer was stopped"
+        yield* Effect.forEach(
+          group,
+          ({ done, topic }) =>
+            Deferred.fail(done, new LogUnavailable({ topic, operation: "append", detail })),
+          { discard: true }
+        )
+      })
+
+    const commitGroup = yield* makeGroupCommit(limits, write)
+    const place = makePlacement()
+
+    const append = (topic: string, records: ReadonlyArray<NewRecord>) =>
+      Effect.gen(function* () {
+        const { partitions } = yield* lookUp(topic, "append")
+        if (records.length === 0) return []
+        const chosen = place(records, partitions)
+        const wrong = chosen.find((partition) => !(partition >= 0 && partition < partitions))
+        if (wrong !== undefined) {
+          return yield* new LogUnavailable({
+            topic,
+            operation: "append",
+            detail: `there is no partition ${wrong}; it has ${partitions}`
+          })
+        }
+        return yield* commitGroup(topic, records, chosen)
+      })
+
+    const open: (typeof EventLog.Service)["open"] = (opening) =>
+      Effect.flatMap(lookUp(opening.topic, "read"), ({ id }) =>
+        openEmbeddedReader(sql, latchOf(`${id}/${opening.partition}`), limits, id, opening)
+      )
+
+    const partitions = (topic: string) => Effect.map(lookUp(topic, "describe"), (found) => found.partitions)
+
+    const log: typeof EventLog.Service = {
+      ensureTopic: (topic, wanted) =>
+        orUnavailable(
+          topic,
+          "create"
+        )(
+          Effect.zipRight(
+            sql.withTransaction(
+              Effect.gen(function* () {
+                const made =
+                  yield* sql<Topic>`INSERT INTO topics (name, partitions) VALUES (${topic}, ${wanted})
+                  ON CONFLICT (name) DO NOTHING RETURNING id, partitions`
+                for (const { id } of made) {
+                  for (let partition = 0; partition < wanted; partition++) {
+                    yield* sql`INSERT INTO partitions (topic, partition, earliest, latest)
+                      VALUES (${id}, ${partition}, 0, 0)`
+                  }
+                }
+              })
+            ),
+            Effect.map(lookUp(topic, "create"), (found) => found.partitions)
+          )
+        ),
+      partitions,
+      append,
+      open,
+      ping: orUnavailable("(all)", "describe")(Effect.asVoid(sql`SELECT count(*) FROM topics`))
+    }
+
+    const trim = Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      let removed = 0
+      const parts = yield* sql<{
+        topic: number
+        partition: number
+        latest: number
+      }>`SELECT topic, partition, latest
+        FROM partitions`
+      for (const { latest, partition, topic } of parts) {
+        removed += yield* sql.withTransaction(
+          Effect.gen(function* () {
+            // Takes the write lock first; the numbers read after it cannot move.
+            yield* sql`UPDATE partitions SET earliest = earliest WHERE topic = ${topic} AND partition = ${partition}`
+            const blocks = yield* sql<{
+              base: number
+              count: number
+              size: number
+              appended: number
+            }>`SELECT base,
+              count, size, appended FROM blocks WHERE topic = ${topic} AND partition = ${partition} ORDER BY base`
+            let bytes = blocks.reduce((sum, block) => sum + block.size, 0)
+            let gone = 0
+            for (const block of blocks) {
+              const tooOld = options.retainMillis !== undefined && block.appended < now - options.retainMillis
+              if (!tooOld && bytes <= (options.retainBytesMax ?? Number.POSITIVE_INFINITY)) break
+              bytes -= block.size
+              gone++
+            }
+            if (gone === 0) return 0
+            const earliest = gone < blocks.length ? blocks[gone].base : latest
+            yield* sql`DELETE FROM blocks WHERE topic = ${topic} AND partition = ${partition} AND base < ${earliest}`
+            yield* sql`UPDATE partitions SET earliest = ${earliest} WHERE topic = ${topic} AND partition = ${partition}`
+            return gone
+          })
+        )
+      }
+      return removed
+    })
+
+    const upkeep: typeof EmbeddedLogUpkeep.Service = {
+      trim: orUnavailable("(all)", "describe")(trim),
+      committed: (stream, topic) =>
+        orUnavailable(
+          topic,
+          "describe"
+        )(
+          Effect.gen(function* () {
+            const { id } = yield* lookUp(topic, "describe")
+            const rows = yield* sql<{ partition: number; next: number }>`SELECT partition, next FROM commits
+              WHERE stream = ${stream} AND topic = ${id}`
+            return new Map(rows.map((row) => [row.partition, row.next]))
+          })
+        )
+    }
+    return Context.make(EventLog, log).pipe(
+      Context.add(EventSource, { partitions, open }),
+      Context.add(EmbeddedLogUpkeep, upkeep)
+    )
+  })
+
+/** The log in `filename`. Fails to build where the file cannot be opened as a database. */
+export const EmbeddedLog = {
+  layer: (
+    options: EmbeddedLogOptions
+  ): Layer.Layer<EventLog | EventSource | EmbeddedLogUpkeep, LogUnavailable> =>
+    Layer.scopedContext(
+      make(options).pipe(
+        Effect.catchTag("SqlError", (error) =>
+          Effect.fail(new LogUnavailable({ topic: "(all)", operation: "create", detail: sqlDetail(error) }))
+        ),
+        Effect.catchAllDefect((defect) =>
+          Effect.fail(
+            new LogUnavailable({
+              topic: "(all)",
+              operation: "create",
+              detail: `${options.filename} could not be opened: ${defect instanceof Error ? defect.message : defect}`
+            })
+          )
+        )
+      )
+    ).pipe(Layer.provide(Reactivity.layer))
+}

@@ -1,0 +1,111 @@
+// The Node server under the HTTP surface: bounded in time, size and connections, and closed in order.
+import { createServer, type Server } from "node:http"
+import type { Duplex } from "node:stream"
+import { HttpServer } from "@effect/platform"
+import { NodeHttpServer } from "@effect/platform-node"
+import { Effect, Layer } from "effect"
+import { ApiProblem, PROBLEM_CONTENT_TYPE, type ProblemKind, problemKinds } from "../../schema/error/ApiError.ts"
+import { Settings } from "../runtime/Settings.ts"
+import { LiveFeed } from "./LiveFeed.ts"
+import { problemText } from "./problems.ts"
+
+/** Requests still running this long after the server was told to close are cut. */
+export const CLOSE_TIMEOUT_MILLIS = 10_000
+
+/** Lines and headers of one request; a larger one is refused before anything reads it. */
+const HEADER_BYTES_MAX = 16 * 1024
+
+/** How often Node looks for requests that take too long to arrive. */
+const ARRIVAL_CHECK_MILLIS = 1_000
+
+interface ParserError extends Error {
+  readonly code?: string
+}
+
+const kindOf = (error: ParserError): ProblemKind => {
+  switch (error.code) {
+    case "HPE_HEADER_OVERFLOW":
+      return "headers-too-large"
+    case "ERR_HTTP_REQUEST_TIMEOUT":
+      return "request-timeout"
+    default:
+      return "malformed-request"
+  }
+}
+
+const rawDetail: Partial<Record<ProblemKind, string>> = {
+  "headers-too-large": `Request line and headers have more than ${HEADER_BYTES_MAX} bytes; nothing was done.`,
+  "request-timeout": "The request did not arrive in time; nothing was done. Send it again, in smaller parts."
+}
+
+const rawAnswer = (kind: ProblemKind, detail: string): string => {
+  const text = problemText(ApiProblem.of(kind, detail))
+  const { status, title } = problemKinds[kind]
+  return (
+    `HTTP/1.1 ${status} ${title}\r\nContent-Type: ${PROBLEM_CONTENT_TYPE}\r\nConnection: close\r\n` +
+    `X-Content-Type-Options: nosniff\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`
+  )
+}
+
+/** What Node's parser refuses never becomes a request: the problem is written to the bare socket. */
+const answerParserError = (error: ParserError, socket: Duplex) => {
+  const answering = (socket as Duplex & { readonly _httpMessage?: { readonly headersSent: boolean } | null })
+    ._httpMessage
+  if (error.code === "ECONNRESET" || !socket.writable || answering?.headersSent === true) {
+    socket.destroy()
+    return
+  }
+  const kind = kindOf(error)
+  socket.end(rawAnswer(kind, rawDetail[kind] ?? "What arrived is not an HTTP request; nothing was done."))
+}
+
+/** Once the handlers are gone, a request on a connection that is still open is told to go elsewhere. */
+const refuseLateRequests = (server: Server) => {
+  const text = problemText(
+    ApiProblem.of("unavailable", "This runner is stopping; ask another, or again.", { retryAfter: 1 })
+  )
+  server.on("request", (_, response) => {
+    response.writeHead(503, { "content-type": PROBLEM_CONTENT_TYPE, connection: "close", "retry-after": "1" })
+    response.end(text)
+  })
+}
+
+/**
+ * Listens where `Settings.http` says; port 0 takes a free one, `HttpServer.address` tells which. When the scope
+ * closes: live feeds end, no new request is taken, running ones finish or are cut after `CLOSE_TIMEOUT_MILLIS`.
+ * Fails with ServeError where the port can't be had.
+ */
+export const layer = Layer.scoped(
+  HttpServer.HttpServer,
+  Effect.gen(function* () {
+    const { http } = yield* Settings
+    const feed = yield* LiveFeed
+    const server = createServer({
+      headersTimeout: http.headersTimeout,
+      requestTimeout: Math.max(http.requestTimeout, http.headersTimeout),
+      connectionsCheckingInterval: ARRIVAL_CHECK_MILLIS,
+      keepAliveTimeout: 5_000,
+      maxHeaderSize: HEADER_BYTES_MAX
+    })
+    server.maxConnections = http.connectionsMax
+    server.on("clientError", answerParserError)
+    const cut = Effect.zipRight(
+      Effect.sleep(CLOSE_TIMEOUT_MILLIS),
+      Effect.sync(() => server.closeAllConnections())
+    )
+    // Registered first, so run last: after the server has closed.
+    const cutting = yield* Effect.acquireRelease(Effect.succeed({ stop: Effect.void as Effect.Effect<unknown> }), (it) =>
+      Effect.asVoid(it.stop)
+    )
+    const listening = yield* NodeHttpServer.make(() => server, { host: http.host, port: http.port })
+    yield* Effect.addFinalizer(() =>
+      Effect.gen(function* () {
+        refuseLateRequests(server)
+        yield* feed.end
+        const fiber = yield* Effect.forkDaemon(cut)
+        cutting.stop = fiber.interruptAsFork(fiber.id())
+      })
+    )
+    return listening
+  })
+)

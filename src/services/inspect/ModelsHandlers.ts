@@ -1,0 +1,59 @@
+// Answers questions about model versions, and hands on which is to score.
+import { randomUUID } from "node:crypto"
+import { HttpApiBuilder } from "@effect/platform"
+import { Effect } from "effect"
+import { GroundstateApi } from "../../schema/api/Api.ts"
+import { ActivateRequest, RetireRequest } from "../../schema/api/ModelsApi.ts"
+import type { ApiProblem } from "../../schema/error/ApiError.ts"
+import { CommandId } from "../../schema/Ids.ts"
+import { Metrics } from "../observe/Metrics.ts"
+import { Streams } from "../runtime/Streams.ts"
+import { Projections } from "../state/Projections.ts"
+import { Actors } from "./Actors.ts"
+import { problemOfError } from "./problems.ts"
+import { readJson } from "./requestBody.ts"
+import { servedStream } from "./servedStream.ts"
+
+export const ModelsHandlers = HttpApiBuilder.group(GroundstateApi, "models", (handlers) =>
+  Effect.gen(function* () {
+    const actors = yield* Actors
+    const streams = yield* Streams
+    const projections = yield* Projections
+    const metrics = yield* Metrics
+
+    const counted = <A>(kind: "activate" | "retire", command: Effect.Effect<A, ApiProblem>) =>
+      Effect.tapBoth(command, {
+        onSuccess: () => Effect.sync(() => metrics.command(kind, "applied")),
+        onFailure: (problem) =>
+          Effect.sync(() => metrics.command(kind, problem.status === 503 ? "failed" : "refused"))
+      })
+    const commandOf = (key: CommandId | undefined) => key ?? CommandId.make(randomUUID())
+
+    return handlers
+      .handle("list", () =>
+        projections.models.pipe(
+          Effect.map((items) => ({ items })),
+          Effect.mapError((error) => problemOfError(error) as ApiProblem)
+        )
+      )
+      .handle("describe", ({ path }) => actors.describeModel(path.digest))
+      .handleRaw("activate", ({ request, path, headers }) =>
+        counted(
+          "activate",
+          Effect.gen(function* () {
+            const { stream, by } = yield* readJson(request, ActivateRequest)
+            yield* servedStream(streams, stream)
+            return yield* actors.activate(path.digest, { command: commandOf(headers["idempotency-key"]), stream, by })
+          })
+        )
+      )
+      .handleRaw("retire", ({ request, path, headers }) =>
+        counted(
+          "retire",
+          Effect.flatMap(readJson(request, RetireRequest), ({ by }) =>
+            actors.retire(path.digest, { command: commandOf(headers["idempotency-key"]), by })
+          )
+        )
+      )
+  })
+)

@@ -1,0 +1,81 @@
+// Answers questions about what runs: cells, regions and streams.
+import { HttpApiBuilder } from "@effect/platform"
+import { Effect, Either } from "effect"
+import { GroundstateApi } from "../../schema/api/Api.ts"
+import type { StreamView } from "../../schema/api/RegionApi.ts"
+import { ApiProblem } from "../../schema/error/ApiError.ts"
+import { Settings } from "../runtime/Settings.ts"
+import { type ServedStream, Streams } from "../runtime/Streams.ts"
+import { Actors } from "./Actors.ts"
+import { servedStream, servedStreams } from "./servedStream.ts"
+
+/** Cells asked at once for a list. */
+const CELLS_AT_ONCE = 32
+
+export const CellsHandlers = HttpApiBuilder.group(GroundstateApi, "cells", (handlers) =>
+  Effect.gen(function* () {
+    const actors = yield* Actors
+    const streams = yield* Streams
+    return handlers
+      .handle("list", ({ urlParams }) =>
+        Effect.gen(function* () {
+          const served = yield* servedStreams(streams, urlParams.stream)
+          const cells = served.flatMap(({ plan, partitions }) =>
+            Array.from({ length: partitions }, (_, partition) => ({ stream: plan.stream, partition }))
+          )
+          const answers = yield* Effect.forEach(
+            cells,
+            ({ stream, partition }) => Effect.either(actors.inspectCell(stream, partition)),
+            { concurrency: CELLS_AT_ONCE }
+          )
+          return {
+            items: answers.flatMap((answer) => (Either.isRight(answer) ? [answer.right] : [])),
+            unreachable: answers.flatMap((answer, i) =>
+              Either.isLeft(answer) ? [{ ...cells[i], detail: answer.left.detail }] : []
+            )
+          }
+        })
+      )
+      .handle("describe", ({ path: { stream, partition } }) =>
+        Effect.gen(function* () {
+          const { partitions } = yield* servedStream(streams, stream)
+          if (partition >= partitions) {
+            return yield* ApiProblem.of(
+              "not-found",
+              `Stream ${stream} has partitions 0 to ${partitions - 1}; there is no cell ${partition}.`
+            ).raise
+          }
+          return yield* actors.inspectCell(stream, partition)
+        })
+      )
+  })
+)
+
+export const RegionsHandlers = HttpApiBuilder.group(GroundstateApi, "regions", (handlers) =>
+  Effect.gen(function* () {
+    const actors = yield* Actors
+    const { region } = yield* Settings
+    return handlers
+      .handle("list", () => Effect.map(actors.reportRegion(region), (report) => ({ items: [report] })))
+      .handle("describe", ({ path }) =>
+        path.id === region
+          ? actors.reportRegion(region)
+          : ApiProblem.of("not-found", `Region ${path.id} is not known here; this is region ${region}.`).raise
+      )
+  })
+)
+
+const streamView = ({ definition, topic, partitions }: ServedStream): StreamView => ({
+  name: definition.stream,
+  topic,
+  partitions,
+  definition
+})
+
+export const StreamsHandlers = HttpApiBuilder.group(GroundstateApi, "streams", (handlers) =>
+  Effect.map(Streams, (streams) =>
+    handlers
+      .handle("list", () => Effect.succeed({ items: streams.all.map(streamView) }))
+      .handle("describe", ({ path }) => Effect.map(servedStream(streams, path.name), streamView))
+  )
+)

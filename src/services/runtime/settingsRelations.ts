@@ -1,0 +1,81 @@
+// Bounds of the runner's configuration that concern several keys at once; each names the key to change.
+import type { RunnerConfig } from "./Settings.ts"
+
+/** A relation that does not hold. */
+export interface RelationProblem {
+  readonly path: ReadonlyArray<string>
+  readonly message: string
+  readonly fix: string
+}
+
+const MEBIBYTE = 1024 * 1024
+/** A body is held in memory whole. */
+export const BODY_BYTES_LIMIT = 256 * MEBIBYTE
+
+/** What does not fit together; empty where all does. */
+export const relationProblems = (config: RunnerConfig): ReadonlyArray<RelationProblem> => {
+  const { cell, http, log } = config
+  const problems: Array<RelationProblem> = []
+  const need = (holds: boolean, key: string, message: string, fix: string) => {
+    if (!holds) problems.push({ path: key.split("."), message, fix })
+  }
+  need(
+    cell.fetchBytesMax >= cell.eventBytesMax,
+    "cell.fetchBytesMax",
+    `${cell.fetchBytesMax} is less than cell.eventBytesMax (${cell.eventBytesMax}): an event could be larger than a fetch`,
+    `write at least ${cell.eventBytesMax}, or lower cell.eventBytesMax`
+  )
+  need(
+    cell.restartDelayMin <= cell.restartDelayMax,
+    "cell.restartDelayMin",
+    `${cell.restartDelayMin}ms is more than cell.restartDelayMax (${cell.restartDelayMax}ms)`,
+    `write at most ${cell.restartDelayMax}ms, or raise cell.restartDelayMax`
+  )
+  need(cell.restartDelayMin > 0, "cell.restartDelayMin", "a cell that fails would start again without a pause", "write at least 1ms")
+  need(cell.checkpointEvery > 0, "cell.checkpointEvery", "checkpoints would follow each other without a pause", "write at least 1ms")
+  need(cell.idleWait > 0, "cell.idleWait", "an idle cell would ask the log without a pause", "write at least 1ms")
+  need(
+    cell.checkpointEventsMax >= cell.batchEventsMax,
+    "cell.checkpointEventsMax",
+    `${cell.checkpointEventsMax} is less than cell.batchEventsMax (${cell.batchEventsMax}): every batch would wait for a checkpoint`,
+    `write at least ${cell.batchEventsMax}`
+  )
+  need(
+    http.bodyBytesMax <= BODY_BYTES_LIMIT,
+    "http.bodyBytesMax",
+    `${http.bodyBytesMax} is more than 256 MiB: a body is held in memory whole`,
+    `write at most ${BODY_BYTES_LIMIT}, and send larger files in batches`
+  )
+  need(
+    http.pendingBytesMax >= http.bodyBytesMax,
+    "http.pendingBytesMax",
+    `${http.pendingBytesMax} is less than http.bodyBytesMax (${http.bodyBytesMax}): the largest body could never be accepted`,
+    `write at least ${http.bodyBytesMax}`
+  )
+  need(
+    http.headersTimeout <= http.requestTimeout,
+    "http.headersTimeout",
+    `${http.headersTimeout}ms is more than http.requestTimeout (${http.requestTimeout}ms)`,
+    `write at most ${http.requestTimeout}ms`
+  )
+  need(http.headersTimeout > 0, "http.headersTimeout", "0ms would let a client hold a connection for ever", "write at least 1ms")
+  need(
+    http.sseClientsMax <= http.connectionsMax,
+    "http.sseClientsMax",
+    `${http.sseClientsMax} is more than http.connectionsMax (${http.connectionsMax})`,
+    `write at most ${http.connectionsMax}`
+  )
+  need(
+    log.kind !== "kafka" || log.kafka !== undefined,
+    "log.kafka",
+    "log.kind is kafka and no brokers are named",
+    "add log.kafka.brokers, for example `kafka: { brokers: [127.0.0.1:9092] }`"
+  )
+  need(
+    log.retainBytesMax >= cell.fetchBytesMax,
+    "log.retainBytesMax",
+    `${log.retainBytesMax} is less than cell.fetchBytesMax (${cell.fetchBytesMax}): the log could drop what a cell is reading`,
+    `write at least ${cell.fetchBytesMax}`
+  )
+  return problems
+}

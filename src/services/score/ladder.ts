@@ -1,0 +1,36 @@
+// Which rung of a stream's ladder scores the next batch.
+import type { Step } from "../../schema/stream/StreamDefinition.ts"
+import { admits, type Breaker } from "./breaker.ts"
+
+/** Why a rung was passed over. */
+export interface PassedRung {
+  readonly step: Step
+  readonly cause: "no-model" | "breaker-open"
+}
+
+export interface Rung {
+  readonly step: Step
+  /** True where this batch is the probe of a half-open breaker. */
+  readonly probe: boolean
+  readonly passed: ReadonlyArray<PassedRung>
+}
+
+/**
+ * The first declared rung that the model has and whose breaker admits a batch. `baseline` and `rules` need no
+ * model; where nothing declared is left, the rules decide. available: steps the loaded model has graphs for.
+ */
+export const chooseRung = (
+  declared: ReadonlyArray<Step>,
+  available: ReadonlyArray<Step>,
+  breakers: Readonly<Partial<Record<Step, Breaker>>>
+): Rung => {
+  const passed: Array<PassedRung> = []
+  for (const step of declared) {
+    const needsModel = step === "deep" || step === "fast"
+    const breaker = breakers[step]
+    if (needsModel && !available.includes(step)) passed.push({ step, cause: "no-model" })
+    else if (breaker !== undefined && !admits(breaker)) passed.push({ step, cause: "breaker-open" })
+    else return { step, probe: breaker?.state === "half-open", passed }
+  }
+  return { step: "rules", probe: false, passed }
+}

@@ -1,0 +1,47 @@
+// The port to what actors remember: devices that matter with their alerts and incidents, and model versions.
+import { Context, type Effect } from "effect"
+import type { StorageUnavailable } from "../../schema/error/StorageError.ts"
+import type { DeviceRecord } from "../../schema/protocol/DeviceProtocol.ts"
+import type { ModelVersionRecord } from "../../schema/protocol/ModelProtocol.ts"
+import type { Alert } from "../../schema/verdict/Alert.ts"
+import type { Incident } from "../../schema/verdict/Incident.ts"
+
+/** One step of a device, written whole or not at all. */
+export interface DeviceWrite {
+  /** The record after the step; its version is one above what is stored, or nothing is written. */
+  readonly record: DeviceRecord
+  /** Incidents that this step changed (an incident may close and another open in one step). */
+  readonly incidents: ReadonlyArray<Incident>
+  readonly alerts: ReadonlyArray<{ readonly alert: Alert; readonly incident: string }>
+  readonly commandId: string | undefined
+}
+
+export class ActorStore extends Context.Tag("groundstate/services/state/ActorStore")<
+  ActorStore,
+  {
+    readonly device: (stream: string, device: string) => Effect.Effect<DeviceRecord | undefined, StorageUnavailable>
+    /** Those of the ids that were taken before. */
+    readonly knownAlerts: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlySet<string>, StorageUnavailable>
+    readonly commandKnown: (
+      stream: string,
+      device: string,
+      commandId: string
+    ) => Effect.Effect<boolean, StorageUnavailable>
+    /** False if another owner wrote in between: load again and decide again. */
+    readonly saveDevice: (write: DeviceWrite) => Effect.Effect<boolean, StorageUnavailable>
+    /** Incidents that are open or growing, or quiet, with a last alert before the given event time; the oldest first. */
+    readonly stale: (
+      stream: string,
+      status: ReadonlyArray<Incident["status"]>,
+      lastAlertBefore: number,
+      limit: number
+    ) => Effect.Effect<ReadonlyArray<Incident>, StorageUnavailable>
+    readonly model: (digest: string) => Effect.Effect<ModelVersionRecord | undefined, StorageUnavailable>
+    readonly activeModel: (stream: string) => Effect.Effect<ModelVersionRecord | undefined, StorageUnavailable>
+    readonly modelCommandKnown: (digest: string, commandId: string) => Effect.Effect<boolean, StorageUnavailable>
+    readonly saveModel: (
+      record: ModelVersionRecord,
+      commandId: string | undefined
+    ) => Effect.Effect<boolean, StorageUnavailable>
+  }
+>() {}

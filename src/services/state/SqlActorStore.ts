@@ -1,0 +1,256 @@
+// What actors remember, in SQL; the same tables answer the lists of `Projections`.
+import { SqlClient } from "@effect/sql"
+import type { SqlError } from "@effect/sql/SqlError"
+import { Effect, Layer, Schema } from "effect"
+import { DeviceRecord } from "../../schema/protocol/DeviceProtocol.ts"
+import { ModelVersionRecord } from "../../schema/protocol/ModelProtocol.ts"
+import { Alert } from "../../schema/verdict/Alert.ts"
+import { Incident } from "../../schema/verdict/Incident.ts"
+import { ActorStore } from "./ActorStore.ts"
+import { type ListQuery, type Page, Projections } from "./Projections.ts"
+import { storageError } from "./SqlCheckpoint.ts"
+
+const deviceText = Schema.parseJson(DeviceRecord)
+const incidentText = Schema.parseJson(Incident)
+const alertText = Schema.parseJson(Alert)
+const modelText = Schema.parseJson(ModelVersionRecord)
+const readDevice = Schema.decodeSync(deviceText)
+const readIncident = Schema.decodeSync(incidentText)
+const readAlert = Schema.decodeSync(alertText)
+const readModel = Schema.decodeSync(modelText)
+
+interface JsonRow {
+  readonly record_json: string
+}
+interface SequencedRow extends JsonRow {
+  readonly seq: number
+}
+
+
+/** A cursor is the sequence number of the last row seen; anything else starts from the newest. */
+const before = (cursor: string | undefined): number => {
+  const seq = cursor === undefined ? Number.NaN : Number(cursor)
+  return Number.isSafeInteger(seq) && seq > 0 ? seq : Number.MAX_SAFE_INTEGER
+}
+
+const page = <A>(rows: ReadonlyArray<SequencedRow>, limit: number, read: (text: string) => A): Page<A> => ({
+  items: rows.slice(0, limit).map((row) => read(row.record_json)),
+  next: rows.length > limit ? String(rows[limit - 1].seq) : null
+})
+
+const make = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const run = <A, E>(operation: string, effect: Effect.Effect<A, E | SqlError>) =>
+    effect.pipe(Effect.catchTag("SqlError", (error) => Effect.fail(storageError(operation)(error as SqlError))))
+
+  /** `count` numbers in a row of one rising sequence, inside the caller's transaction. */
+  const nextSequence = (name: string, count: number) =>
+    Effect.gen(function* () {
+      yield* sql`INSERT INTO sequence (name, value) VALUES (${name}, ${count})
+        ON CONFLICT (name) DO UPDATE SET value = sequence.value + ${count}`
+      const rows = yield* sql<{ value: number }>`SELECT value FROM sequence WHERE name = ${name}`
+      return Number(rows[0].value) - count + 1
+    })
+
+  const store = ActorStore.of({
+    device: (stream, device) =>
+      run(
+        "read the device",
+        sql<JsonRow>`SELECT record_json FROM device WHERE stream = ${stream} AND device = ${device}`
+      ).pipe(Effect.map((rows) => (rows.length === 0 ? undefined : readDevice(rows[0].record_json)))),
+
+    knownAlerts: (ids) =>
+      ids.length === 0
+        ? Effect.succeed(new Set<string>())
+        : run("read alert ids", sql<{ id: string }>`SELECT id FROM alert WHERE id IN ${sql.in(ids)}`).pipe(
+            Effect.map((rows) => new Set(rows.map((row) => row.id)))
+          ),
+
+    commandKnown: (stream, device, commandId) =>
+      run(
+        "read device commands",
+        sql`SELECT 1 FROM device_command
+          WHERE stream = ${stream} AND device = ${device} AND command_id = ${commandId}`
+      ).pipe(Effect.map((rows) => rows.length > 0)),
+
+    saveDevice: (write) =>
+      run(
+        "write the device",
+        sql.withTransaction(
+          Effect.gen(function* () {
+            const { record } = write
+            const stored = yield* sql<{ version: number }>`SELECT version FROM device
+              WHERE stream = ${record.stream} AND device = ${record.device}`
+            if ((stored.length === 0 ? 0 : Number(stored[0].version)) !== record.version - 1) return false
+            const changed = yield* nextSequence("device", 1)
+            const open = record.incident !== null && record.incident.status !== "resolved"
+            const row = {
+              stream: record.stream,
+              device: record.device,
+              version: record.version,
+              record_json: Schema.encodeSync(deviceText)(record),
+              incident_open: open ? 1 : 0,
+              quarantined: record.quarantine === null ? 0 : 1,
+              overridden: record.override === null ? 0 : 1,
+              changed
+            }
+            yield* sql`INSERT INTO device ${sql.insert(row)}
+              ON CONFLICT (stream, device) DO UPDATE SET version = excluded.version,
+                record_json = excluded.record_json, incident_open = excluded.incident_open,
+                quarantined = excluded.quarantined, overridden = excluded.overridden, changed = excluded.changed`
+            for (const incident of write.incidents) {
+              const seq = yield* nextSequence("incident", 1)
+              yield* sql`INSERT INTO incident ${sql.insert({
+                id: incident.id,
+                stream: incident.stream,
+                device: incident.device,
+                status: incident.status,
+                last_alert_at: incident.lastAlertAt,
+                seq,
+                record_json: Schema.encodeSync(incidentText)(incident)
+              })} ON CONFLICT (id) DO UPDATE SET status = excluded.status,
+                last_alert_at = excluded.last_alert_at, record_json = excluded.record_json`
+            }
+            if (write.alerts.length > 0) {
+              const first = yield* nextSequence("alert", write.alerts.length)
+              yield* sql`INSERT INTO alert ${sql.insert(
+                write.alerts.map(({ alert, incident }, index) => ({
+                  id: alert.id,
+                  seq: first + index,
+                  stream: alert.stream,
+                  device: alert.device,
+                  incident,
+                  record_json: Schema.encodeSync(alertText)(alert)
+                }))
+              )}`
+            }
+            if (write.commandId !== undefined) {
+              yield* sql`INSERT INTO device_command ${sql.insert({
+                stream: record.stream,
+                device: record.device,
+                command_id: write.commandId,
+                version: record.version
+              })}`
+            }
+            return true
+          })
+        )
+      ),
+
+    stale: (stream, status, lastAlertBefore, limit) =>
+      run(
+        "list incidents",
+        sql<JsonRow>`SELECT record_json FROM incident WHERE stream = ${stream} AND status IN ${sql.in(status)}
+          AND last_alert_at < ${lastAlertBefore} ORDER BY last_alert_at LIMIT ${limit}`
+      ).pipe(Effect.map((rows) => rows.map((row) => readIncident(row.record_json)))),
+
+    model: (digest) =>
+      run("read the model", sql<JsonRow>`SELECT record_json FROM model_version WHERE digest = ${digest}`).pipe(
+        Effect.map((rows) => (rows.length === 0 ? undefined : readModel(rows[0].record_json)))
+      ),
+
+    activeModel: (stream) =>
+      run(
+        "read the active model",
+        sql<JsonRow>`SELECT record_json FROM model_version WHERE stream = ${stream} AND state = 'active'`
+      ).pipe(Effect.map((rows) => (rows.length === 0 ? undefined : readModel(rows[0].record_json)))),
+
+    modelCommandKnown: (digest, commandId) =>
+      run(
+        "read model commands",
+        sql`SELECT 1 FROM model_command WHERE digest = ${digest} AND command_id = ${commandId}`
+      ).pipe(Effect.map((rows) => rows.length > 0)),
+
+    saveModel: (record, commandId) =>
+      run(
+        "write the model",
+        sql.withTransaction(
+          Effect.gen(function* () {
+            const stored = yield* sql<{ version: number }>`SELECT version FROM model_version WHERE digest = ${record.digest}`
+            if ((stored.length === 0 ? 0 : Number(stored[0].version)) !== record.version - 1) return false
+            yield* sql`INSERT INTO model_version ${sql.insert({
+              digest: record.digest,
+              stream: record.stream,
+              state: record.state,
+              version: record.version,
+              record_json: Schema.encodeSync(modelText)(record)
+            })} ON CONFLICT (digest) DO UPDATE SET stream = excluded.stream, state = excluded.state,
+              version = excluded.version, record_json = excluded.record_json`
+            if (commandId !== undefined) {
+              yield* sql`INSERT INTO model_command ${sql.insert({ digest: record.digest, command_id: commandId })}
+                ON CONFLICT (digest, command_id) DO NOTHING`
+            }
+            return true
+          })
+        )
+      )
+  })
+
+  const matches = (column: "stream" | "device" | "incident" | "status", value: string | undefined) =>
+    value === undefined ? sql`1 = 1` : sql`${sql(column)} = ${value}`
+  const filters = (query: ListQuery) => [matches("stream", query.stream), matches("device", query.device)]
+
+  const projections = Projections.of({
+    incidents: (query) =>
+      run(
+        "list incidents",
+        sql<SequencedRow>`SELECT seq, record_json FROM incident WHERE ${sql.and([
+          ...filters(query),
+          matches("status", query.status),
+          sql`seq < ${before(query.cursor)}`
+        ])} ORDER BY seq DESC LIMIT ${query.limit + 1}`
+      ).pipe(Effect.map((rows) => page(rows, query.limit, readIncident))),
+    incident: (id) =>
+      run("read the incident", sql<JsonRow>`SELECT record_json FROM incident WHERE id = ${id}`).pipe(
+        Effect.map((rows) => (rows.length === 0 ? undefined : readIncident(rows[0].record_json)))
+      ),
+    alerts: (query) =>
+      run(
+        "list alerts",
+        sql<SequencedRow>`SELECT seq, record_json FROM alert WHERE ${sql.and([
+          ...filters(query),
+          matches("incident", query.incident),
+          sql`seq < ${before(query.cursor)}`
+        ])} ORDER BY seq DESC LIMIT ${query.limit + 1}`
+      ).pipe(Effect.map((rows) => page(rows, query.limit, readAlert))),
+    alert: (id) =>
+      run("read the alert", sql<JsonRow>`SELECT record_json FROM alert WHERE id = ${id}`).pipe(
+        Effect.map((rows) => (rows.length === 0 ? undefined : readAlert(rows[0].record_json)))
+      ),
+    devices: (query) => {
+      const column = { incident: "incident_open", quarantined: "quarantined", overridden: "overridden" }[query.state]
+      return run(
+        "list devices",
+        sql<SequencedRow>`SELECT changed AS seq, record_json FROM device WHERE ${sql.and([
+          ...filters(query),
+          sql`${sql(column)} = 1`,
+          sql`changed < ${before(query.cursor)}`
+        ])} ORDER BY changed DESC LIMIT ${query.limit + 1}`
+      ).pipe(Effect.map((rows) => page(rows, query.limit, readDevice)))
+    },
+    models: run("list models", sql<JsonRow>`SELECT record_json FROM model_version ORDER BY digest`).pipe(
+      Effect.map((rows) => rows.map((row) => readModel(row.record_json)))
+    ),
+    counts: run(
+      "count",
+      sql<{ incidents: number; quarantined: number; alerts: number }>`SELECT
+        (SELECT COUNT(*) FROM device WHERE incident_open = 1) AS incidents,
+        (SELECT COUNT(*) FROM device WHERE quarantined = 1) AS quarantined,
+        (SELECT COUNT(*) FROM alert) AS alerts`
+    ).pipe(
+      Effect.map((rows) => ({
+        openIncidents: Number(rows[0].incidents),
+        quarantined: Number(rows[0].quarantined),
+        alerts: Number(rows[0].alerts)
+      }))
+    )
+  })
+  return { store, projections }
+})
+
+/** Both ports over one database. */
+export const layer: Layer.Layer<ActorStore | Projections, never, SqlClient.SqlClient> = Layer.unwrapEffect(
+  Effect.map(make, ({ store, projections }) =>
+    Layer.merge(Layer.succeed(ActorStore, store), Layer.succeed(Projections, projections))
+  )
+)

@@ -1,0 +1,211 @@
+// The prototype mixture as graphs: one answers energies, one explains them. The free energy is
+// E(x) = −log Σ_k w_k v_k^(−d/2) exp(−|z − c_k|²/(2 v_k)) + novelties, T = 1, up to the constant (d/2)·log 2π.
+import { decodeNumber, type Encoded, type Encoder, encodeInGraph, LANES } from "./encoder.ts"
+import { type Expression, GraphBuilder } from "./graph.ts"
+import type { Clusters } from "./kmeans.ts"
+
+export interface Mixture {
+  /** Prototypes in use; arrays are padded to a multiple of `LANES` with prototypes of weight 0. */
+  readonly count: number
+  readonly padded: number
+  readonly width: number
+  /** padded × width. */
+  readonly centres: Float32Array
+  /** v_k: mean squared distance per column, shrunk towards that of all rows. */
+  readonly variances: Float64Array
+  readonly weights: Float64Array
+}
+
+/** Rows' worth of belief in the clusters' mean spread that each starts with. */
+const PRIOR_ROWS = 5
+const VARIANCE_FLOOR = 1e-3
+/** Logit of a padding prototype; exp of it is 0 beside any real one. */
+const NEVER = -1e30
+
+/** A cluster's spread counts with its rows, the mean spread of all clusters with five: small clusters borrow from it. */
+export const makeMixture = (clusters: Clusters, width: number): Mixture => {
+  const padded = Math.ceil(clusters.count / LANES) * LANES
+  const total = clusters.sizes.reduce((sum, size) => sum + size, 0)
+  const pooled = clusters.spreads.reduce((sum, spread) => sum + spread, 0) / (total * width)
+  const centres = new Float32Array(padded * width)
+  centres.set(clusters.centres)
+  const variances = new Float64Array(padded).fill(1)
+  const weights = new Float64Array(padded)
+  for (let k = 0; k < clusters.count; k++) {
+    const size = clusters.sizes[k]
+    variances[k] = (clusters.spreads[k] / width + PRIOR_ROWS * pooled) / (size + PRIOR_ROWS) + VARIANCE_FLOOR
+    weights[k] = size / total
+  }
+  return { count: clusters.count, padded, width, centres, variances, weights }
+}
+
+/** Multiply-adds that one row costs in the score graph. */
+export const costPerRow = (mixture: Mixture): number => (mixture.width + 2 + LANES + 4) * mixture.padded
+
+interface Energies extends Encoded {
+  readonly energy: Expression
+}
+
+/**
+ * |z − c|² is one product of [z, |z|², 1] with [c/v; −1/(2v); log w − (d/2) log v − |c|²/(2v)]. Sums along a
+ * row are products with ones, and the last logarithm has 16 equal columns: ONNX Runtime's ReduceSum and the
+ * tail of its Log give other bits at other places in a batch, its MatMul and Exp do not.
+ */
+const energies = (graph: GraphBuilder, rows: Expression, encoder: Encoder, mixture: Mixture): Energies => {
+  const encoded = encodeInGraph(graph, rows, encoder)
+  const { z } = encoded
+  const { width, padded } = mixture
+  const product = new Float32Array((width + 2) * padded)
+  for (let k = 0; k < padded; k++) {
+    const v = mixture.variances[k]
+    let squares = 0
+    for (let column = 0; column < width; column++) {
+      const c = mixture.centres[k * width + column]
+      squares += c * c
+      product[column * padded + k] = c / v
+    }
+    if (k >= mixture.count) {
+      product[(width + 1) * padded + k] = NEVER
+      continue
+    }
+    product[width * padded + k] = -1 / (2 * v)
+    product[(width + 1) * padded + k] =
+      Math.log(mixture.weights[k]) - (width / 2) * Math.log(v) - squares / (2 * v)
+  }
+  const pair = new Float32Array(width * 2)
+  for (let column = 0; column < width; column++) pair[column * 2] = 1
+  const squares = graph.binary(
+    "Add",
+    graph.matMul(graph.binary("Mul", z, z), graph.constant(pair, [width, 2])),
+    graph.constant([0, 1], [1, 2])
+  )
+  const logits = graph.matMul(graph.concat([z, squares], 1), graph.constant(product, [width + 2, padded]))
+  const largest = graph.reduceLast("ReduceMax", logits)
+  const shares = graph.unary("Exp", graph.binary("Sub", logits, largest))
+  const ones = graph.constant(new Float32Array(padded * LANES).fill(1), [padded, LANES])
+  const sums = graph.unary("Log", graph.matMul(shares, ones))
+  const mass = graph.gather(sums, graph.integers([0]), 1)
+  let energy = graph.unary("Neg", graph.binary("Add", mass, largest))
+  if (encoded.novel !== undefined) {
+    const nats = graph.constant(new Float32Array(encoder.novelties.length).fill(encoder.noveltyNats), [
+      encoder.novelties.length,
+      1
+    ])
+    energy = graph.binary("Add", energy, graph.matMul(encoded.novel, nats))
+  }
+  return { ...encoded, energy: graph.reshape(energy, [-1], ["n"]) }
+}
+
+/** Input `rows` [n, inputs], output `encoded` [n, columns]: what the prototypes see. */
+export const encoderGraph = (encoder: Encoder): Uint8Array => {
+  const graph = new GraphBuilder()
+  const rows = graph.input("rows", ["n", encoder.inputs.length])
+  return graph.serialize("encoder", [graph.output("encoded", encodeInGraph(graph, rows, encoder).z)])
+}
+
+/** Input `rows` [n, inputs], output `energy` [n], nats. */
+export const scoreGraph = (encoder: Encoder, mixture: Mixture): Uint8Array => {
+  const graph = new GraphBuilder()
+  const rows = graph.input("rows", ["n", encoder.inputs.length])
+  return graph.serialize("score", [graph.output("energy", energies(graph, rows, encoder, mixture).energy)])
+}
+
+/** A share of the way to nothing that each feature has, so that shares exist where a row lies on a prototype. */
+const SHARE_FLOOR = 1e-6
+
+/**
+ * As `scoreGraph`, with the contributions, expected values and prototype of `Manifest.EnergyGraph`. A
+ * feature's share is its part of the squared distance to the nearest prototype, plus its novelties; shares are
+ * scaled so that they sum to the energy above `median`. The nearest prototype, not the one that made most of
+ * the energy: far out that is the widest one, and what it says of the row's other features means nothing.
+ */
+export const explainGraph = (encoder: Encoder, mixture: Mixture, median: number): Uint8Array => {
+  const graph = new GraphBuilder()
+  const inputs = encoder.inputs.length
+  const rows = graph.input("rows", ["n", inputs])
+  const { z, novel, energy } = energies(graph, rows, encoder, mixture)
+  const { width, padded } = mixture
+  const nearness = new Float32Array(width * padded)
+  const halfSquares = new Float32Array(padded).fill(-NEVER)
+  for (let k = 0; k < mixture.count; k++) {
+    halfSquares[k] = 0
+    for (let column = 0; column < width; column++) {
+      const c = mixture.centres[k * width + column]
+      nearness[column * padded + k] = c
+      halfSquares[k] += (c * c) / 2
+    }
+  }
+  const nearest = graph.argMaxLast(
+    graph.binary(
+      "Sub",
+      graph.matMul(z, graph.constant(nearness, [width, padded])),
+      graph.constant(halfSquares, [1, padded])
+    )
+  )
+  const difference = graph.binary(
+    "Sub",
+    z,
+    graph.gather(graph.constant(mixture.centres, [padded, width]), nearest, 0)
+  )
+  const halves = Float32Array.from(mixture.variances, (v) => 1 / (2 * v))
+  const distance = graph.binary(
+    "Mul",
+    graph.binary("Mul", difference, difference),
+    graph.gather(graph.constant(halves, [padded, 1]), nearest, 0)
+  )
+  const owners = [...encoder.columns.map((column) => column.feature)]
+  const parts = [distance]
+  if (novel !== undefined) {
+    owners.push(...encoder.novelties.map((novelty) => novelty.feature))
+    parts.push(graph.binary("Mul", novel, graph.constant([encoder.noveltyNats], [1, 1])))
+  }
+  const owned = new Float32Array(owners.length * inputs)
+  owners.forEach((feature, at) => {
+    owned[at * inputs + feature] = 1
+  })
+  const shares = graph.binary(
+    "Add",
+    graph.matMul(graph.concat(parts, 1), graph.constant(owned, [owners.length, inputs])),
+    graph.constant([SHARE_FLOOR], [1, 1])
+  )
+  const total = graph.matMul(shares, graph.constant(new Float32Array(inputs).fill(1), [inputs, 1]))
+  const above = graph.binary(
+    "Sub",
+    graph.reshape(energy, [-1, 1], ["n", 1]),
+    graph.constant([median], [1, 1])
+  )
+  const contributions = graph.binary("Mul", shares, graph.binary("Div", above, total))
+  const expected = graph.gather(graph.constant(expectations(encoder, mixture), [padded, inputs]), nearest, 0)
+  return graph.serialize("explain", [
+    graph.output("energy", energy),
+    graph.output("contributions", contributions),
+    graph.output("expected", expected),
+    graph.output("prototype", nearest)
+  ])
+}
+
+/** padded × inputs: each prototype in the inputs' own units; a category as the position of its likeliest value. */
+const expectations = (encoder: Encoder, mixture: Mixture): Float32Array => {
+  const inputs = encoder.inputs.length
+  const expected = new Float32Array(mixture.padded * inputs)
+  for (let k = 0; k < mixture.padded; k++) {
+    const row = k * inputs
+    const likeliest = new Float64Array(inputs).fill(Number.NEGATIVE_INFINITY)
+    for (let feature = 0; feature < inputs; feature++) expected[row + feature] = encoder.fill[feature]
+    for (const novelty of encoder.novelties) {
+      if (novelty.source === "differs") expected[row + novelty.feature] = novelty.level
+    }
+    encoder.columns.forEach((column, at) => {
+      const z = mixture.centres[k * mixture.width + at]
+      const to = row + column.feature
+      if (column.source === "linear" || column.source === "log") expected[to] = decodeNumber(column, z)
+      else if (column.source === "level") {
+        const share = column.centre + z / column.scale
+        if (share <= likeliest[column.feature]) return
+        likeliest[column.feature] = share
+        expected[to] = column.level
+      }
+    })
+  }
+  return expected
+}

@@ -1,0 +1,106 @@
+// Trains a model for a stream on feature rows that its cells have made, and writes the bundle.
+import { Clock, Effect } from "effect"
+import { TableRefused } from "../../schema/error/TrainError.ts"
+import type { FeatureSpec } from "../../schema/model/FeatureSpec.ts"
+import type { Manifest } from "../../schema/model/Manifest.ts"
+import { PlaceTaken, writeBundle } from "./bundle.ts"
+import type { InputColumn } from "./encoder.ts"
+import { prototypeDefaults, type TrainPhase, trainPrototypes } from "./prototypes.ts"
+import { asTableRefused } from "./trainTable.ts"
+
+export interface TrainStreamOptions {
+  readonly stream: string
+  readonly output: string
+  readonly name?: string | undefined
+  readonly seed?: number | undefined
+  /** count × features.length, row-major: NaN is missing, categories are positions (−1 unseen, −2 missing). */
+  readonly rows: Float32Array
+  readonly count: number
+  readonly features: ReadonlyArray<FeatureSpec>
+  readonly vocabularies: Manifest["vocabularies"]
+  readonly population: Manifest["population"]
+  /** Events that gave no row (late, rejected). */
+  readonly skipped?: number | undefined
+  /** Share of suspect rows to leave out; 0.1 by default. */
+  readonly trim?: number | undefined
+  /** Most prototypes; 512 by default. Fewer cost less per event. */
+  readonly prototypesMax?: number | undefined
+  readonly progress?: ((phase: TrainPhase, done: number, total: number) => void) | undefined
+}
+
+export interface TrainStreamSummary {
+  readonly digest: string
+  readonly output: string
+  readonly rows: number
+  readonly trimmed: number
+  readonly prototypes: number
+  readonly heldBack: number
+  readonly seconds: number
+}
+
+const ROWS_MIN = 20
+
+/** The stage before has scaled numbers, so none takes a logarithm here. */
+const inputOf = (feature: FeatureSpec): InputColumn => ({
+  kind: feature.kind === "category" ? "category" : "number",
+  log: false
+})
+
+/** Trains on a stream's feature rows and writes a bundle. Same rows, same seed, same graphs. */
+export const trainStream = (options: TrainStreamOptions): Effect.Effect<TrainStreamSummary, TableRefused> =>
+  Effect.gen(function* () {
+    const { stream, count, features } = options
+    const input = `stream ${stream}`
+    if (count < ROWS_MIN) {
+      return yield* new TableRefused({
+        input,
+        reason: count === 0 ? "no-rows" : "too-few-rows",
+        detail: `${count} events are no sample to learn from (at least ${ROWS_MIN} are needed)`,
+        advice: "let more events arrive, then train again"
+      })
+    }
+    const startedAt = yield* Clock.currentTimeMillis
+    const seed = options.seed ?? prototypeDefaults.seed
+    const table = { rows: options.rows.subarray(0, count * features.length), count, width: features.length }
+    const trained = yield* Effect.tryPromise({
+      try: (signal) =>
+        trainPrototypes(table, features.map(inputOf), {
+          seed,
+          trim: options.trim ?? prototypeDefaults.trim,
+          prototypesMax: options.prototypesMax ?? prototypeDefaults.prototypesMax,
+          signal,
+          progress: options.progress
+        }),
+      catch: (cause) => asTableRefused(input, cause)
+    })
+    const endedAt = yield* Clock.currentTimeMillis
+    const seconds = (endedAt - startedAt) / 1000
+    const digest = yield* Effect.tryPromise({
+      try: () =>
+        writeBundle(options.output, {
+          name: options.name ?? stream,
+          createdAt: new Date(endedAt).toISOString(),
+          seconds,
+          seed,
+          input: { kind: "stream", stream },
+          features,
+          vocabularies: options.vocabularies,
+          population: options.population,
+          rows: count,
+          skipped: options.skipped ?? 0,
+          trained
+        }),
+      catch: (cause) =>
+        new TableRefused({
+          input: options.output,
+          reason: "output",
+          detail:
+            cause instanceof PlaceTaken
+              ? cause.message
+              : `it cannot be written (${(cause as Error).message})`,
+          advice: "name another output folder"
+        })
+    })
+    const { trimmed, prototypes, heldBack } = trained
+    return { digest, output: options.output, rows: count, trimmed, prototypes, heldBack, seconds }
+  }).pipe(Effect.withSpan("train.stream", { attributes: { stream: options.stream } }))

@@ -1,0 +1,184 @@
+import { beforeAll, describe, expect, it } from "vitest"
+import { quantile } from "../../../src/services/train/calibrate.ts"
+import { encodeInGraph, fitEncoder, type InputColumn } from "../../../src/services/train/encoder.ts"
+import { GraphBuilder } from "../../../src/services/train/graph.ts"
+import { cluster } from "../../../src/services/train/kmeans.ts"
+import { encoderGraph, makeMixture, scoreGraph } from "../../../src/services/train/mixture.ts"
+import { NothingVaries, prototypeDefaults, type TrainedPrototypes, trainPrototypes } from "../../../src/services/train/prototypes.ts"
+import { makeRandom } from "../../../src/services/train/random.ts"
+import { openSession, runTable, type Table } from "../../../src/services/train/session.ts"
+import { Tensor } from "onnxruntime-node"
+import { smallRows } from "../../support/smallModel.ts"
+
+const number = { kind: "number", log: false } as const
+const inputs: ReadonlyArray<InputColumn> = [number, number, { kind: "category", log: false }, number, number]
+const table: Table = { rows: smallRows(2_000, 5), count: 2_000, width: 5 }
+
+const energiesOf = async (graph: Uint8Array, of: Table) => {
+  const session = await openSession(graph)
+  try {
+    return (await runTable(session, of, "energy", 1)).rows
+  } finally {
+    await session.release()
+  }
+}
+
+const rowsOf = (...rows: ReadonlyArray<ReadonlyArray<number>>): Table => ({
+  rows: Float32Array.from(rows.flat()),
+  count: rows.length,
+  width: rows[0].length
+})
+
+describe("the encoder in the graph", () => {
+  it("is what its parameters say, in double precision, for every kind of column", async () => {
+    const mixed: ReadonlyArray<InputColumn> = [number, { kind: "number", log: true }, { kind: "category", log: false }]
+    const of = rowsOf([1, 0, 0], [2, 10, 1], [Number.NaN, 1000, -2], [4, -50, 0], [9, 3, 1])
+    const encoder = fitEncoder(of, mixed)
+    expect(encoder.columns.map((column) => column.source)).toEqual(["linear", "log", "level", "level", "level", "missing"])
+    expect(encoder.novelties).toEqual([
+      { feature: 2, source: "level", level: -1 },
+      { feature: 1, source: "missing", level: 0 }
+    ])
+    const session = await openSession(encoderGraph(encoder))
+    const z = (await runTable(session, of, "encoded", encoder.columns.length)).rows
+    for (let row = 0; row < of.count; row++) {
+      encoder.columns.forEach((column, at) => {
+        const raw = of.rows[row * 3 + column.feature]
+        const filled = Number.isNaN(raw) ? encoder.fill[column.feature] : raw
+        const u = {
+          linear: filled,
+          log: Math.sign(filled) * Math.log1p(Math.abs(filled)),
+          level: filled === column.level ? 1 : 0,
+          missing: Number.isNaN(raw) ? 1 : 0
+        }[column.source]
+        const expected = Math.max(-20, Math.min(20, (u - column.centre) * column.scale))
+        expect(z[row * encoder.columns.length + at]).toBeCloseTo(expected, 4)
+      })
+    }
+  })
+
+  it("marks what no training row did", async () => {
+    const encoder = fitEncoder(table, inputs)
+    const graph = new GraphBuilder()
+    const rows = graph.input("rows", ["n", 5])
+    const { novel } = encodeInGraph(graph, rows, encoder)
+    if (novel === undefined) throw new Error("no novelties")
+    const session = await openSession(graph.serialize("novel", [graph.output("novel", novel)]))
+    const of = rowsOf([-4, 4, 0, 7, 0], [-4, 4, 0, 8, 0], [-4, 4, -1, 7, Number.NaN], [Number.NaN, 4, -2, 7, 0])
+    const flags = (await runTable(session, of, "novel", encoder.novelties.length)).rows
+    const count = (row: number) => flags.slice(row * encoder.novelties.length, (row + 1) * encoder.novelties.length).reduce((a, b) => a + b)
+    expect([0, 1, 2, 3].map(count)).toEqual([0, 1, 1, 2])
+  })
+})
+
+describe("the free energy in the graph", () => {
+  it("is the mixture's, computed in double precision", async () => {
+    const encoder = fitEncoder(table, inputs)
+    const width = encoder.columns.length
+    const session = await openSession(encoderGraph(encoder))
+    const encoded = await runTable(session, table, "encoded", width)
+    const clusters = await cluster(encoded, 40, makeRandom(1), { iterations: 5 })
+    const mixture = makeMixture(clusters, width)
+    expect(mixture.weights.reduce((sum, weight) => sum + weight, 0)).toBeCloseTo(1, 9)
+    const energies = await energiesOf(scoreGraph(encoder, mixture), table)
+    for (let row = 0; row < 200; row++) {
+      const logits = Array.from({ length: mixture.count }, (_, k) => {
+        let squares = 0
+        for (let at = 0; at < width; at++) {
+          squares += (encoded.rows[row * width + at] - mixture.centres[k * width + at]) ** 2
+        }
+        const v = mixture.variances[k]
+        return Math.log(mixture.weights[k]) - squares / (2 * v) - (width / 2) * Math.log(v)
+      })
+      const largest = Math.max(...logits)
+      const expected = -(largest + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0)))
+      expect(Math.abs(energies[row] - expected)).toBeLessThan(2e-3)
+    }
+  })
+})
+
+describe("a trained mixture", () => {
+  let trained: TrainedPrototypes
+  beforeAll(async () => {
+    trained = await trainPrototypes(table, inputs, prototypeDefaults)
+  })
+
+  it("has low energies for the like of its rows and high ones for anything else", async () => {
+    const normal = await energiesOf(trained.scoreGraph, { rows: smallRows(500, 77), count: 500, width: 5 })
+    const strange = await energiesOf(
+      trained.scoreGraph,
+      rowsOf([0, 0, 0, 7, 0], [-4, 4, 1, 7, 0], [-4, 4, 0, 8, 0], [-4, 4, -1, 7, 0], [-4, 4, 0, 7, 90], [4, 4, 0, 7, 0])
+    )
+    const high = quantile([...normal].sort((a, b) => a - b), 0.99)
+    strange.forEach((energy, row) => {
+      expect(energy, `row ${row}`).toBeGreaterThan(high)
+    })
+  })
+
+  it("answers a finite energy for any row", async () => {
+    const wild = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 3.4e38, -3.4e38, 1e-45, 0, -1, -2, 99]
+    const energies = await energiesOf(
+      trained.scoreGraph,
+      rowsOf(...wild.map((value) => [value, value, value, value, value]), ...wild.map((value) => [0, 0, value, 7, value]))
+    )
+    expect([...energies].filter((energy) => !Number.isFinite(energy))).toEqual([])
+  })
+
+  it("is the same for the same seed, byte by byte, and another for another", async () => {
+    const again = await trainPrototypes(table, inputs, prototypeDefaults)
+    expect(Buffer.from(again.scoreGraph).equals(trained.scoreGraph)).toBe(true)
+    expect(again.calibration).toEqual(trained.calibration)
+    const other = await trainPrototypes(table, inputs, { ...prototypeDefaults, seed: 2 })
+    expect(Buffer.from(other.scoreGraph).equals(trained.scoreGraph)).toBe(false)
+  })
+
+  it("explains: shares sum to the energy above the median, and the odd feature has the most", async () => {
+    const session = await openSession(trained.explainGraph as Uint8Array)
+    const rows = Float32Array.from([-4, 4, 0, 7, 12, -4, 4, -1, 7, 0, -4, 4, 0, 9, 0, 4, -4, 1, 7, 0])
+    const answer = await session.run({ rows: new Tensor("float32", rows, [4, 5]) })
+    const energy = answer["energy"].data as Float32Array
+    const contributions = answer["contributions"].data as Float32Array
+    const expected = answer["expected"].data as Float32Array
+    const median = quantile(trained.calibration.energies, 0.5)
+    const most = [4, 2, 3]
+    for (let row = 0; row < 4; row++) {
+      const shares = [...contributions.subarray(row * 5, row * 5 + 5)]
+      expect(shares.reduce((sum, share) => sum + share, 0)).toBeCloseTo(energy[row] - median, 2)
+      if (row < 3) expect(shares.indexOf(Math.max(...shares))).toBe(most[row])
+    }
+    expect(Math.abs(expected[0] + 4)).toBeLessThan(1.5)
+    expect(Math.abs(expected[4])).toBeLessThan(3)
+    expect([expected[2], expected[3], expected[15 + 2], expected[15 + 3]]).toEqual([0, 7, 1, 7])
+    expect((answer["prototype"].data as BigInt64Array).every((k) => k >= 0n && k < BigInt(trained.prototypes))).toBe(true)
+  })
+
+  it("learns nothing from the calibration rows: they are held back", () => {
+    expect(trained.heldBack).toBe(400)
+    expect(trained.calibration.energies).toHaveLength(400)
+    expect(trained.trimmed).toBe(160)
+  })
+
+  it("leaves suspect rows out, so that attacks among them do not become normal", async () => {
+    const dirty = Float32Array.from(table.rows)
+    const random = makeRandom(8)
+    // 60 attacks, scattered where no normal row lies.
+    for (let row = 0; row < 60; row++) {
+      dirty.set([8 + 2 * random.normal(), 8 + 2 * random.normal(), 0, 7, 6 + 2 * random.normal()], row * 33 * 5)
+    }
+    const with_ = { rows: dirty, count: 2_000, width: 5 }
+    const attack = rowsOf([8, 8, 0, 7, 6])
+    const kept = await trainPrototypes(with_, inputs, prototypeDefaults)
+    const all = await trainPrototypes(with_, inputs, { ...prototypeDefaults, trim: 0 })
+    const [trimmedEnergy] = await energiesOf(kept.scoreGraph, attack)
+    const [untrimmedEnergy] = await energiesOf(all.scoreGraph, attack)
+    expect(trimmedEnergy).toBeGreaterThan(untrimmedEnergy + 10)
+  })
+
+  it("says so where nothing varies, and stops when told to", async () => {
+    const still = { rows: new Float32Array(100 * 5).fill(3), count: 100, width: 5 }
+    await expect(trainPrototypes(still, inputs, prototypeDefaults)).rejects.toBeInstanceOf(NothingVaries)
+    const controller = new AbortController()
+    controller.abort(new Error("enough"))
+    await expect(trainPrototypes(table, inputs, { ...prototypeDefaults, signal: controller.signal })).rejects.toThrow("enough")
+  })
+})
