@@ -1,4 +1,5 @@
 // A runner put together: stores, log, cluster, actors, surfaces. What is provided later is released later.
+import { NodeHttpServer } from "@effect/platform-node"
 import { Effect, Layer, Redacted } from "effect"
 import * as Cell from "../actors/cell/Cell.ts"
 import { Models } from "../actors/cell/Models.ts"
@@ -15,6 +16,9 @@ import { EventLog } from "../services/ingest/EventLog.ts"
 import { KafkaLog, type KafkaLogOptions } from "../services/ingest/KafkaLog.ts"
 import { ALERT_TOPIC } from "../actors/cell/Emitter.ts"
 import { ModelStore } from "../services/model/ModelStore.ts"
+import * as Api from "../services/inspect/Api.ts"
+import * as HttpServer from "../services/inspect/HttpServer.ts"
+import { LiveFeed } from "../services/inspect/LiveFeed.ts"
 import { AlertFeed } from "../services/observe/AlertFeed.ts"
 import { Health } from "../services/observe/Health.ts"
 import { Metrics } from "../services/observe/Metrics.ts"
@@ -27,6 +31,7 @@ import { type ServedStream, Streams } from "../services/runtime/Streams.ts"
 import { OnnxScorer } from "../services/score/OnnxScorer.ts"
 import * as SqlActorStore from "../services/state/SqlActorStore.ts"
 import * as SqlCheckpoint from "../services/state/SqlCheckpoint.ts"
+import { fallbackRules } from "./fallbackRules.ts"
 import { makeFolder } from "./folder.ts"
 
 /** Partitions of the topics that the runner itself writes. */
@@ -88,7 +93,7 @@ export const foundation = (settings: RunnerConfig, definitions: ReadonlyArray<St
   })
   return Layer.mergeAll(
     streamsLayer(definitions),
-    DeadLetters.layer,
+    DeadLetters.layer({ partitions: OUTPUT_PARTITIONS }),
     Cells.layer,
     SqlCheckpoint.layer,
     SqlActorStore.layer,
@@ -110,4 +115,13 @@ export const actors = (settings: RunnerConfig) =>
     Layer.provideMerge(
       Layer.mergeAll(Cell.layer, Device.layer(settings.device.idle), Region.layer, ModelVersion.layer)
     )
+  )
+
+/** A whole runner: it reads, scores, alerts and answers until its scope closes. */
+export const runnerLayer = (settings: RunnerConfig, definitions: ReadonlyArray<StreamDefinition>) =>
+  Api.layer.pipe(
+    Layer.provideMerge(HttpServer.layer),
+    Layer.provide([LiveFeed.layer, fallbackRules, NodeHttpServer.layerContext]),
+    Layer.provideMerge(actors(settings)),
+    Layer.provideMerge(foundation(settings, definitions))
   )

@@ -177,6 +177,7 @@ export const startKafka = async (settings: Readonly<Record<string, string>> = {}
     const deadline = performance.now() + 60_000
     while (!(await answers(port))) {
       if (child.exitCode !== null || performance.now() > deadline) {
+        child.kill("SIGKILL")
         throw new Error(`the Kafka broker did not start:\n${readFileSync(log, "utf8").slice(-2_000)}`)
       }
       await new Promise((resolve) => setTimeout(resolve, 50))

@@ -1,5 +1,5 @@
 // What the outside sees of a cell while its loop runs: status, waiting askers, commands, the lock between slices.
-import { Clock, Effect, Schedule } from "effect"
+import { Cause, Clock, Effect, Schedule } from "effect"
 import type { RecordBatch } from "../../schema/event/Batch.ts"
 import { type CellChange, type CellStatus, CellUnavailable } from "../../schema/protocol/CellProtocol.ts"
 import { Health } from "../../services/observe/Health.ts"
@@ -7,21 +7,14 @@ import { Metrics } from "../../services/observe/Metrics.ts"
 import { Settings } from "../../services/runtime/Settings.ts"
 import type { ServedStream } from "../../services/runtime/Streams.ts"
 import { makeAskers } from "./askers.ts"
-import { applyChange, type SliceContext } from "./CellSlice.ts"
+import { applyChange } from "./CellCommands.ts"
 import { makeRates } from "./rates.ts"
+import type { PoisonRecord } from "./PoisonRecord.ts"
 import { makeRecentScores } from "./recentScores.ts"
+import { firstRowFrom } from "./rowSearch.ts"
+import type { CellCounters, SliceContext } from "./SliceContext.ts"
 
 type PauseCause = NonNullable<CellStatus["paused"]>
-
-export interface CellCounters {
-  scored: number
-  alerts: number
-  suppressed: number
-  deadLetters: number
-  duplicates: number
-  late: number
-  ahead: number
-}
 
 const noCounters = (): CellCounters => ({
   scored: 0,
@@ -56,8 +49,11 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
     let endOffset = 0
     let oldestWaiting = 0
     let last: CellStatus["checkpoint"] = null
-    /** Offsets at which a slice failed, with the number of failures: see `Cell.ts`. */
-    const careful = new Map<number, number>()
+    /** Stretches of offsets in which the cell's own code failed: taken one record at a time. */
+    const careful: Array<{ readonly first: number; readonly last: number }> = []
+    /** Times that one record failed, by offset; those tried often enough are passed over. */
+    const attempts = new Map<number, number>()
+    const skips: Array<{ readonly offset: number; readonly attempts: number; readonly detail: string }> = []
 
     const lagOf = (): number => (context === undefined ? 0 : Math.max(0, endOffset - context.core.nextOffset))
     let lastOffset = -1
@@ -86,7 +82,7 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
     return {
       askers,
       recent,
-      careful,
+      skips,
       get counters() {
         return counters
       },
@@ -145,15 +141,34 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
         }),
       retrySchedule: (wait: "500 millis") => Schedule.spaced(wait),
 
-      /** Events in the next slice: all that a batch may hold, one at a time where a slice has failed before. */
-      sliceEvents: (batch: RecordBatch, from: number): number => {
-        if (careful.size === 0) return settings.cell.batchEventsMax
+      /** Where the slice that begins at row `from` ends: one record at a time where a slice has failed before. */
+      sliceEnd: (batch: RecordBatch, from: number): number => {
+        let to = Math.min(batch.count, from + settings.cell.batchEventsMax)
         const offset = batch.offsets[from]
-        for (const begin of careful.keys()) {
-          if (offset >= begin - settings.cell.batchEventsMax && offset < begin + settings.cell.batchEventsMax) return 1
+        for (const stretch of careful) {
+          if (offset > stretch.last) continue
+          to = offset >= stretch.first ? from + 1 : firstRowFrom(batch.offsets, from, to, stretch.first)
         }
-        return settings.cell.batchEventsMax
+        return to
       },
+      /** The cell's code threw on these records: look closer next time, and pass one over that fails again and again. */
+      poisoned: (poison: PoisonRecord, attemptsMax: number) => {
+        if (poison.first !== poison.last) careful.push({ first: poison.first, last: poison.last })
+        else {
+          const tried = (attempts.get(poison.first) ?? 0) + 1
+          attempts.set(poison.first, tried)
+          if (tried >= attemptsMax) skips.push({ offset: poison.first, attempts: tried, detail: String(poison.cause) })
+        }
+        return Effect.logError(`cell ${name} could not process a record and starts again from its checkpoint`, poison)
+      },
+      failed: (cause: Cause.Cause<unknown>) =>
+        Effect.suspend(() => {
+          const error = Cause.squash(cause)
+          paused = "stopped"
+          pauseDetail = error instanceof Error ? error.message : String(error)
+          health.report(component, { ready: false, reason: pauseDetail })
+          return Effect.logError(`cell ${name} stopped and starts again`, cause)
+        }),
       idle: () => {
         oldestWaiting = 0
         rates.add(0)

@@ -9,11 +9,13 @@ import { Settings } from "../../services/runtime/Settings.ts"
 import type { ServedStream } from "../../services/runtime/Streams.ts"
 import { Checkpoint } from "../../services/state/Checkpoint.ts"
 import type { CellHandle } from "./CellHandle.ts"
-import { applyRecorded, buryStretch, processSlice, type SliceContext } from "./CellSlice.ts"
+import { applyRecorded } from "./CellCommands.ts"
+import { buryStretch, processSlice } from "./CellSlice.ts"
 import { restoreCell, writeCheckpoint } from "./CellPersistence.ts"
 import { makeEmitter } from "./Emitter.ts"
 import { makeCellModel } from "./Models.ts"
 import { firstRowFrom } from "./rowSearch.ts"
+import type { SliceContext } from "./SliceContext.ts"
 
 /** Lets sockets, timers and other cells have their turn after this much work without a pause, milliseconds. */
 const TURN_MILLIS = 4
@@ -47,6 +49,9 @@ export const runCell = (
 
       handle.reset()
       const epoch = yield* store.claim(key, settings.runner)
+      for (const skip of handle.skips.splice(0)) {
+        yield* store.record(key, epoch, `skip-${skip.offset}`, skip.offset, { _tag: "Skip", ...skip })
+      }
       const restored = yield* restoreCell(key, served.plan, epoch)
       const reader = yield* log.open({
         topic: served.topic,
@@ -71,7 +76,7 @@ export const runCell = (
         // is decided from now on holds from there, so that the tail is replayed as it was.
         replayUntil: bounds.end,
         emitter,
-        handle,
+        host: handle,
         model,
         store,
         metrics,
@@ -97,17 +102,18 @@ export const runCell = (
         handle.locked(checkpoint("end")).pipe(Effect.timeout("5 seconds"), Effect.ignore)
       )
       yield* Effect.logInfo("cell started", { stream, partition, epoch, offset: restored.core.nextOffset })
-      return yield* loop(context, reader, checkpoint)
+      return yield* loop(handle, context, reader, checkpoint)
     })
   )
 
 const loop = (
+  handle: CellHandle,
   context: SliceContext,
   reader: PartitionReader,
   checkpoint: (reason: "due") => Effect.Effect<void, StorageUnavailable | Fenced>
 ): Effect.Effect<never, CellFailure, Scope.Scope> =>
   Effect.gen(function* () {
-    const { handle, settings, core } = context
+    const { settings, core } = context
     const wait = settings.cell.idleWait
     let lastCheckpoint = performance.now()
     let lastOffset = core.nextOffset
@@ -118,13 +124,13 @@ const loop = (
       else {
         let from = 0
         while (from < batch.count) {
-          from = yield* handle.locked(nextSlice(context, batch, from))
+          from = yield* handle.locked(nextSlice(handle, context, batch, from))
           if (performance.now() - turn > TURN_MILLIS) {
             yield* pauseForOthers
             turn = performance.now()
           }
         }
-        yield* handle.locked(finishBatch(context, batch))
+        yield* handle.locked(finishBatch(handle, context, batch))
       }
       const since = performance.now() - lastCheckpoint
       const moved = core.nextOffset - lastOffset
@@ -140,13 +146,13 @@ const loop = (
   })
 
 /** Up to one slice of the batch: never past a recorded command's offset, never past what is left. */
-const nextSlice = (context: SliceContext, batch: RecordBatch, from: number) =>
+const nextSlice = (handle: CellHandle, context: SliceContext, batch: RecordBatch, from: number) =>
   Effect.gen(function* () {
     const { core, commands } = context
     while (commands.length > 0 && commands[0].fromOffset <= batch.offsets[from]) {
       yield* applyRecorded(context, commands.shift()!)
     }
-    let to = Math.min(batch.count, from + context.handle.sliceEvents(batch, from))
+    let to = handle.sliceEnd(batch, from)
     if (commands.length > 0) to = firstRowFrom(batch.offsets, from, to, commands[0].fromOffset)
     const next = yield* processSlice(context, batch, from, to)
     core.nextOffset = batch.offsets[next - 1] + 1
@@ -154,11 +160,11 @@ const nextSlice = (context: SliceContext, batch: RecordBatch, from: number) =>
   })
 
 /** What lies behind the last record: control records, gaps, and stretches that nobody can read. */
-const finishBatch = (context: SliceContext, batch: RecordBatch) =>
+const finishBatch = (handle: CellHandle, context: SliceContext, batch: RecordBatch) =>
   Effect.gen(function* () {
     for (const stretch of batch.unreadable) yield* buryStretch(context, stretch)
     context.core.nextOffset = Math.max(context.core.nextOffset, batch.nextOffset)
-    context.handle.fetched(batch, yield* Clock.currentTimeMillis)
+    handle.fetched(batch, yield* Clock.currentTimeMillis)
   })
 
 /** Waits for what is away, saying so; anything else ends the run. */

@@ -58,7 +58,7 @@ export const restoreCell = (key: CellKey, plan: StreamPlan, epoch: number) =>
       eventBytesMax: settings.cell.eventBytesMax,
       depthMax: settings.cell.depthMax,
       dedupeEventsMax: settings.cell.dedupeEventsMax
-    })
+    }, key.partition)
     const base = makeBasePages()
     const stored = yield* store.load(key)
     const commands = [...(yield* store.commandsFrom(key, stored?.nextOffset ?? 0))]
@@ -119,7 +119,6 @@ export const restoreCell = (key: CellKey, plan: StreamPlan, epoch: number) =>
     })
     restored.idsWritten = core.state.ids.written
     restored.dictionariesWritten = core.categoryIds.map((interner) => interner.count)
-    core.restored()
     return restored
   })
 

@@ -82,7 +82,7 @@ export const makeEmitter = (region: string): Effect.Effect<
           ALERT_TOPIC,
           alerts.map((alert) => ({
             key: encoder.encode(alert.device),
-            value: encoder.encode(JSON.stringify(alertCloudEvent(alert, region))),
+            value: encoder.encode(JSON.stringify(alertCloudEvent(region, alert))),
             headers: { "content-type": "application/cloudevents+json" }
           }))
         )

@@ -8,7 +8,7 @@ import type { Step } from "../../schema/stream/StreamDefinition.ts"
 import type { Alert, Contribution } from "../../schema/verdict/Alert.ts"
 import type { Verdict } from "../../schema/verdict/Verdict.ts"
 import type { RowExplanation } from "../../services/score/Scorer.ts"
-import type { SliceContext } from "./CellSlice.ts"
+import type { SliceContext } from "./SliceContext.ts"
 
 /** Contributions kept in an alert, and those named in its summary. */
 const CONTRIBUTIONS_MAX = 8
@@ -36,7 +36,7 @@ export const summarize = (rule: string | null, contributions: ReadonlyArray<Cont
 
 /** The model's shares of one row, as features in their own units. */
 const modelContributions = (
-  context: SliceContext,
+  context: Pick<SliceContext, "core" | "key">,
   explained: RowExplanation,
   manifest: Manifest,
   row: Float32Array
@@ -59,7 +59,7 @@ const modelContributions = (
 
 /** Alert number `index` of the slice. */
 export const alertOf = (
-  context: SliceContext,
+  context: Pick<SliceContext, "core" | "key">,
   batch: RecordBatch,
   step: Step,
   index: number,
@@ -105,7 +105,7 @@ export const alertOf = (
 
 /** The verdict on record `record` of the slice, whether it alerted, passed, repeated or was refused. */
 export const verdictOf = (
-  context: SliceContext,
+  context: Pick<SliceContext, "core" | "key">,
   batch: RecordBatch,
   record: number,
   step: Step,
@@ -143,7 +143,7 @@ export const verdictOf = (
   const alert = alerts.find((item) => item.offset === offset)
   const scored = step !== "rules" && !core.isRepeat(event)
   const energy = scored ? core.energyOf(event, step) : null
-  const anomalous = alert !== undefined || core.isAnomalous(event)
+  const anomalous = alert !== undefined || core.isAnomalous(event, step)
   return {
     ...base,
     anomalous,

@@ -1,15 +1,17 @@
 // The cell's state and its pure steps: decode, take once, fold, match rules, decide. No clock, no chance, no waiting.
-import { EventFlag, type EventColumns, makeEventColumns, type RecordBatch } from "../../schema/event/Batch.ts"
+import { type EventColumns, EventFlag, makeEventColumns, type RecordBatch } from "../../schema/event/Batch.ts"
 import type { CellState, Folded, Override } from "../../schema/event/CellState.ts"
 import { makeRejects, type Rejects } from "../../schema/event/DeadLetter.ts"
 import { type DeviceColumns, DeviceFlag } from "../../schema/event/DeviceColumns.ts"
 import type { FeatureSpec } from "../../schema/model/FeatureSpec.ts"
-import type { EnergyGraph, Manifest } from "../../schema/model/Manifest.ts"
+import type { Manifest } from "../../schema/model/Manifest.ts"
 import type { Severity, Step } from "../../schema/stream/StreamDefinition.ts"
-import type { StreamPlan } from "../../schema/stream/StreamPlan.ts"
+import { type StreamPlan, WINDOW_BUCKETS } from "../../schema/stream/StreamPlan.ts"
 import type { Contribution } from "../../schema/verdict/Alert.ts"
+import { type Judge, judgeBaseline, judgeModel, judgeRules } from "../../services/decide/budget.ts"
+import { makeDecide, makeDecisions, SEVERITIES } from "../../services/decide/decide.ts"
 import { type Fold, makeFold } from "../../services/feature/features.ts"
-import { defaultFeatures, UnknownFeature } from "../../services/feature/rowLayout.ts"
+import { UnknownFeature } from "../../services/feature/rowLayout.ts"
 import { makeFolded } from "../../services/feature/traces.ts"
 import { windowAt, bucketOf, bucketSpan } from "../../services/feature/window.ts"
 import { makeDecoder } from "../../services/ingest/decode.ts"
@@ -59,9 +61,11 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
   const energies = new Float32Array(limits.batchEventsMax)
   const encoder = new TextEncoder()
 
-  let manifest: Manifest | undefined
   let fold: Fold
   let folded: Folded
+  const decider = makeDecide(plan)
+  const decisions = makeDecisions(limits.batchEventsMax)
+  let judges: ReadonlyMap<Step, Judge> = new Map()
   let first = 0
   let last = 0
 
@@ -74,18 +78,17 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
       id === 0 ? -1 : (positions[column].get(categoryIds[column].text(id - 1)) ?? -1)
   }
 
-  const build = (next: Manifest | undefined): void => {
-    manifest = next
+  const build = (features: Manifest["features"], from: Pick<Manifest, "vocabularies" | "population"> | undefined): void => {
     fold = makeFold({
       plan,
-      features: next?.features ?? [],
-      resolve: resolver(next?.vocabularies ?? {}),
-      population: next?.population,
+      features,
+      resolve: resolver(from?.vocabularies ?? {}),
+      population: from?.population,
       energy
     })
     folded = makeFolded(plan, fold.width, energy, limits.batchEventsMax)
   }
-  build(undefined)
+  build([], undefined)
 
   const textOf = (column: number, id: number): string => (id <= 0 ? "other" : categoryIds[column].text(id - 1))
   const rowOf = (device: string): number => {
@@ -93,5 +96,242 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
     return deviceIds.find(bytes, 0, bytes.length)
   }
 
+  let path: Step = "baseline"
+  const judgeOf = (step: Step): Judge =>
+    step === "rules" ? judgeRules : step === "baseline" ? judgeBaseline : (judges.get(step) ?? judgeRules)
+  const energiesOf = (step: Step): Float32Array => (step === "baseline" || step === "rules" ? folded.energy : energies)
+
+  const isRepeat = (event: number): boolean =>
+    (events.flags[event] & (EventFlag.duplicate | EventFlag.conflict)) !== 0
+
+  /** Counts of the slice, set by `take` and `decide`. */
+  const slice = { scored: 0, duplicates: 0, late: 0, ahead: 0 }
+
+  const countFlags = (): void => {
+    slice.duplicates = 0
+    slice.ahead = 0
+    for (let i = 0; i < events.count; i++) {
+      const flags = events.flags[i]
+      if (flags === 0) continue
+      if ((flags & EventFlag.duplicate) !== 0) slice.duplicates++
+      if ((flags & EventFlag.ahead) !== 0) slice.ahead++
+    }
+  }
+
+  const core = {
+    plan,
+    partition,
+    deviceIds,
+    categoryIds,
+    columns,
+    state,
+    events,
+    rejects,
+    hits,
+    energies,
+    /** Next offset to read; −1 before the first start, when the earliest record held is meant. */
+    nextOffset: -1,
+    modelDigest: null as string | null,
+    breakers: {} as Partial<Record<Step, Breaker>>,
+    skips: new Map<number, SkippedRecord>(),
+    /** Something other than offsets has changed since the last checkpoint. */
+    changed: false,
+
+    get count(): number {
+      return events.count
+    },
+    get rows(): Float32Array {
+      return folded.rows
+    },
+    get width(): number {
+      return folded.width
+    },
+    get devices(): number {
+      return columns.count
+    },
+    get watermark(): number {
+      return state.watermark.newest - plan.latenessMillis
+    },
+    get scored(): number {
+      return slice.scored
+    },
+    get duplicates(): number {
+      return slice.duplicates
+    },
+    get late(): number {
+      return slice.late
+    },
+    get ahead(): number {
+      return slice.ahead
+    },
+    stateBytes: (): number =>
+      columnsBytes(columns) + deviceIds.memoryBytes() + categoryIds.reduce((sum, ids) => sum + ids.memoryBytes(), 0),
+    get bytesPerRow(): number {
+      return 40 + 5 * columns.signalCount * 2 + 3 * columns.numberCount + 24 * columns.windowCount + 16
+    },
+
+    /** Decodes records [from, to), takes each event once, folds it into its device, matches the rules. */
+    take: (batch: RecordBatch, from: number, to: number): number => {
+      events.count = 0
+      rejects.count = 0
+      first = from
+      last = from
+      if (core.skips.size === 0) last = decoder.decode(batch, from, to, events, rejects)
+      else {
+        for (let record = from; record < to; record++) {
+          const skip = core.skips.get(batch.offsets[record])
+          if (skip === undefined) last = decoder.decode(batch, record, record + 1, events, rejects)
+          else {
+            rejects.record[rejects.count] = record
+            rejects.reason[rejects.count] = "handler-failed"
+            rejects.detail[rejects.count] = `tried ${skip.attempts} times: ${skip.detail}`
+            rejects.count++
+            last = record + 1
+          }
+        }
+      }
+      const count = events.count
+      if (deviceIds.count > 0) ensureDevice(columns, deviceIds.count - 1)
+      const repeats = plan.id === undefined ? 0 : markRepeats(state.ids, events, 0, count)
+      if (repeats > 0) {
+        for (let i = 0; i < count; i++) {
+          if ((events.flags[i] & EventFlag.conflict) === 0) continue
+          rejects.record[rejects.count] = events.record[i]
+          rejects.reason[rejects.count] = "id-conflict"
+          rejects.detail[rejects.count] = "an earlier event has the same id and other bytes"
+          rejects.count++
+        }
+      }
+      slice.late = fold.fold(columns, state, events, 0, count, folded)
+      countFlags()
+      if (plan.rules.length > 0) rules.evaluate(batch, events, 0, count, folded.windows, hits)
+      return last
+    },
+
+    /** Decides the events of the slice by the energies of this rung: the model's in `energies`, or the fold's own. */
+    decide: (step: Step): void => {
+      decider.decide(judgeOf(step), energiesOf(step), columns, state, events, folded, hits, 0, events.count, decisions)
+      slice.scored = decisions.scored
+      path = step
+    },
+    /** The rung that decided last. */
+    get path(): Step {
+      return path
+    },
+    get breaker(): "none" | "closed" | "open" | "half-open" {
+      if (judges.size === 0) return "none"
+      const states = [...judges.keys()].map((step) => core.breakers[step]?.state ?? "closed")
+      return states.includes("open") ? "open" : states.includes("half-open") ? "half-open" : "closed"
+    },
+    get suppressed(): number {
+      return decisions.suppressed + decisions.muted
+    },
+    get alertCount(): number {
+      return decisions.count
+    },
+    /** Event of alert number `index`. */
+    alertEvent: (index: number): number => decisions.row[index],
+    alertThreshold: (index: number): number => decisions.threshold[index],
+    alertSeverity: (index: number): Severity => SEVERITIES[decisions.severity[index]],
+    /** Feature rows of the alerts, one after the other. */
+    alertRows: (): Float32Array => {
+      const rows = new Float32Array(decisions.count * folded.width)
+      for (let i = 0; i < decisions.count; i++) rows.set(core.featureRow(decisions.row[i]), i * folded.width)
+      return rows
+    },
+    energyOf: (event: number, step: Step): number => energiesOf(step)[event],
+    pvalueOf: (value: number, step: Step): number => judgeOf(step).pvalue(state.energies, value),
+    /** Does the energy of this rung lie above the device's threshold, whether or not it alerted? */
+    isAnomalous: (event: number, step: Step): boolean =>
+      !isRepeat(event) &&
+      energiesOf(step)[event] >= judgeOf(step).threshold(state.energies) + columns.threshold[events.device[event]],
+
+    /** First and last record of the slice, the last exclusive. */
+    get span(): readonly [from: number, to: number] {
+      return [first, last]
+    },
+
+    /** Event of a record of the batch, −1 if it was refused. */
+    eventOfRecord: (record: number): number => {
+      for (let i = 0; i < events.count; i++) if (events.record[i] === record) return i
+      return -1
+    },
+    isRepeat,
+    featureRow: (event: number): Float32Array => folded.rows.subarray(event * folded.width, (event + 1) * folded.width),
+
+    /** What a number in a feature row means to a person, in the field's own unit. */
+    featureValue: (feature: FeatureSpec, value: number, from: Manifest): number | string | null => {
+      if (Number.isNaN(value)) return null
+      switch (feature.kind) {
+        case "category":
+          return value < 0 ? (value < -1.5 ? null : "unseen") : (from.vocabularies[feature.field]?.[Math.round(value)] ?? null)
+        case "value": {
+          const column = plan.numbers.find((item) => item.name === feature.field)
+          return column?.log === true ? Math.sign(value) * Math.expm1(Math.abs(value)) : value
+        }
+        case "gap":
+        case "window":
+        case "stuck":
+          return Math.expm1(value)
+        default:
+          return value
+      }
+    },
+
+    deviceRow: (device: string): number => {
+      const row = rowOf(device)
+      return row < columns.count ? row : -1
+    },
+    windowsOf: (row: number): ReadonlyArray<{ readonly window: string; readonly value: number }> =>
+      plan.windows.map((window, w) => {
+        const bucket = bucketOf(columns.lastTime[row], bucketSpan(window.overMillis))
+        return {
+          window: window.name,
+          value: windowAt(columns.window, (row * plan.windows.length + w) * WINDOW_BUCKETS, bucket, bucket)
+        }
+      }),
+
+    /** Marks a device; one that was never seen gets its row now, so that the mark waits for it. */
+    quarantine: (device: string, on: boolean): void => {
+      const bytes = encoder.encode(device)
+      const row = deviceIds.intern(bytes, 0, bytes.length)
+      ensureDevice(columns, row)
+      if (on) columns.flags[row] |= DeviceFlag.quarantined
+      else columns.flags[row] &= ~DeviceFlag.quarantined
+      markDirty(columns, row)
+    },
+    override: (device: string, override: Override | undefined): void => {
+      const row = rowOf(device)
+      if (row < 0) return
+      if (override === undefined) {
+        state.overrides.delete(row)
+        columns.flags[row] &= ~DeviceFlag.overridden
+      } else {
+        state.overrides.set(row, override)
+        columns.flags[row] |= DeviceFlag.overridden
+      }
+      markDirty(columns, row)
+    },
+
+    baselineContributions: (event: number, most: number): ReadonlyArray<Contribution> =>
+      baselineExplain(plan, folded.traces, event, textOf).slice(0, most),
+
+    /** Why the cell can't score with this model; undefined if it can. */
+    modelProblem: (candidate: Manifest): string | undefined => {
+      try {
+        makeFold({ plan, features: candidate.features, resolve: () => -1, population: undefined, energy })
+        return undefined
+      } catch (cause) {
+        if (cause instanceof UnknownFeature) return cause.message
+        throw cause
+      }
+    },
+    useModel: (next: Manifest | undefined): void => {
+      build(next?.features ?? [], next)
+      judges = new Map((next?.graphs ?? []).map((graph) => [graph.step, judgeModel(graph.calibration, plan.budget)]))
+    },
+    /** Rows of these features from now on, without a model that scores them: for training. */
+    useFeatures: build
+  }
   return core
 }

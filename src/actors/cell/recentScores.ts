@@ -12,20 +12,22 @@ export interface RecentRow {
   readonly time: number
   readonly path: Step
   readonly energy: number
-  readonly pvalue: number
   readonly alerted: boolean
 }
 
+/** What a slice has decided, as far as this memory needs it. */
+export interface ScoredSlice {
+  readonly count: number
+  readonly events: { readonly record: Int32Array; readonly device: Int32Array; readonly time: Float64Array }
+  readonly alertCount: number
+  readonly alertEvent: (index: number) => number
+  readonly isRepeat: (event: number) => boolean
+  readonly energyOf: (event: number, step: Step) => number
+}
+
 export interface RecentScores {
-  readonly add: (
-    device: number,
-    offset: number,
-    time: number,
-    path: Step,
-    energy: number,
-    pvalue: number,
-    alerted: boolean
-  ) => void
+  /** The events of one slice; offsets are those of the batch's records. */
+  readonly add: (offsets: Float64Array, slice: ScoredSlice, step: Step) => void
   /** Newest first. From now on the device is watched, until 256 others were asked about. */
   readonly of: (device: number) => ReadonlyArray<RecentRow>
   readonly clear: () => void
@@ -38,26 +40,46 @@ export const makeRecentScores = (): RecentScores => {
   const offset = new Float64Array(RING)
   const time = new Float64Array(RING)
   const energy = new Float32Array(RING)
-  const pvalue = new Float64Array(RING)
   const path = new Uint8Array(RING)
   const alerted = new Uint8Array(RING)
   const watched = new Map<number, Array<RecentRow>>()
   let next = 0
-  return {
-    add: (row, at, when, step, nats, p, alert) => {
-      device[next] = row
-      offset[next] = at
-      time[next] = when
-      energy[next] = nats
-      pvalue[next] = p
-      path[next] = steps.indexOf(step)
-      alerted[next] = alert ? 1 : 0
-      next = (next + 1) % RING
-      if (watched.size === 0) return
-      const kept = watched.get(row)
-      if (kept === undefined) return
-      kept.unshift({ offset: at, time: when, path: step, energy: nats, pvalue: p, alerted: alert })
+
+  const remember = (offsets: Float64Array, slice: ScoredSlice, step: Step): void => {
+    const alerts = new Set<number>()
+    for (let i = 0; i < slice.alertCount; i++) alerts.add(slice.alertEvent(i))
+    for (let i = 0; i < slice.count; i++) {
+      const kept = watched.get(slice.events.device[i])
+      if (kept === undefined || slice.isRepeat(i)) continue
+      kept.unshift({
+        offset: offsets[slice.events.record[i]],
+        time: slice.events.time[i],
+        path: step,
+        energy: slice.energyOf(i, step),
+        alerted: alerts.has(i)
+      })
       if (kept.length > WATCHED_SCORES) kept.pop()
+    }
+  }
+
+  return {
+    add: (offsets, slice, step) => {
+      const { events, count } = slice
+      const code = steps.indexOf(step)
+      const begin = next
+      for (let i = Math.max(0, count - RING); i < count; i++) {
+        device[next] = slice.isRepeat(i) ? -1 : events.device[i]
+        offset[next] = offsets[events.record[i]]
+        time[next] = events.time[i]
+        energy[next] = slice.energyOf(i, step)
+        path[next] = code
+        alerted[next] = 0
+        next = (next + 1) % RING
+      }
+      if (count <= RING) {
+        for (let i = 0; i < slice.alertCount; i++) alerted[(begin + slice.alertEvent(i)) % RING] = 1
+      }
+      if (watched.size > 0) remember(offsets, slice, step)
     },
     of: (row) => {
       const kept = watched.get(row)
@@ -70,14 +92,7 @@ export const makeRecentScores = (): RecentScores => {
       for (let back = 1; back <= RING && rows.length < WATCHED_SCORES; back++) {
         const i = (next - back + RING) % RING
         if (device[i] !== row) continue
-        rows.push({
-          offset: offset[i],
-          time: time[i],
-          path: steps[path[i]],
-          energy: energy[i],
-          pvalue: pvalue[i],
-          alerted: alerted[i] === 1
-        })
+        rows.push({ offset: offset[i], time: time[i], path: steps[path[i]], energy: energy[i], alerted: alerted[i] === 1 })
       }
       watched.set(row, [...rows])
       if (watched.size > WATCHED_MAX) watched.delete(watched.keys().next().value as number)

@@ -37,7 +37,8 @@ export const ReplayRequest = Schema.Struct({
   .pipe(
     Schema.filter(
       (request) =>
-        (request.ids === undefined) !== (request.filter === undefined) || "give either `ids` or `filter`, not both"
+        (request.ids === undefined) !== (request.filter === undefined) ||
+        "give either `ids` or `filter`, not both"
     )
   )
   .annotations({ identifier: "ReplayRequest" })

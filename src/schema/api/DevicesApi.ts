@@ -35,13 +35,20 @@ export const DeviceView = Schema.Struct({
 export type DeviceView = typeof DeviceView.Type
 
 const by = Schema.optionalWith(
-  Schema.NonEmptyString.pipe(Schema.maxLength(200)).annotations({ description: "who decides; kept with the decision" }),
+  Schema.NonEmptyString.pipe(Schema.maxLength(200)).annotations({
+    description: "who decides; kept with the decision"
+  }),
   { default: () => "operator" }
 )
 const text = (description: string) =>
-  Schema.optionalWith(Schema.String.pipe(Schema.maxLength(2_000)).annotations({ description }), { default: () => "" })
+  Schema.optionalWith(Schema.String.pipe(Schema.maxLength(2_000)).annotations({ description }), {
+    default: () => ""
+  })
 
-export const QuarantineRequest = Schema.Struct({ reason: text("why, for whoever reads it later"), by }).annotations({
+export const QuarantineRequest = Schema.Struct({
+  reason: text("why, for whoever reads it later"),
+  by
+}).annotations({
   identifier: "QuarantineRequest"
 })
 export const ReleaseRequest = Schema.Struct({ by }).annotations({ identifier: "ReleaseRequest" })
@@ -55,7 +62,9 @@ export const OverrideRequest = Schema.Struct({
     }),
     { default: () => 0 }
   ),
-  until: Schema.Number.pipe(Schema.finite()).annotations({ description: "event time at which it ends, epoch ms" }),
+  until: Schema.Number.pipe(Schema.finite()).annotations({
+    description: "event time at which it ends, epoch ms"
+  }),
   reason: text("why, for whoever reads it later"),
   by
 }).annotations({ identifier: "OverrideRequest" })
@@ -70,7 +79,9 @@ const path = Schema.Struct({
 })
 const headers = Schema.Struct({
   "if-match": Schema.optional(
-    Schema.String.annotations({ description: "ETag of the record that the decision was made on; 412 if it has changed" })
+    Schema.String.annotations({
+      description: "ETag of the record that the decision was made on; 412 if it has changed"
+    })
   ),
   "idempotency-key": Schema.optional(
     CommandId.annotations({ description: "names this decision: sent again it has the same effect once" })
@@ -125,12 +136,16 @@ export const DevicesApi = HttpApiGroup.make("devices")
       .addSuccess(DeviceView)
       .addError(problemOf(404, "there is no such device or stream"))
       .annotate(OpenApi.Summary, "Look into one device")
-      .annotate(OpenApi.Description, "The `ETag` is the version of `record`; send it as `If-Match` with a decision.")
+      .annotate(
+        OpenApi.Description,
+        "The `ETag` is the version of `record`; send it as `If-Match` with a decision."
+      )
   )
-  .add(command("quarantine", QuarantineRequest, "Quarantine a device: scored and marked, its baseline frozen"))
+  .add(
+    command("quarantine", QuarantineRequest, "Quarantine a device: scored and marked, its baseline frozen")
+  )
   .add(command("release", ReleaseRequest, "Release a device from quarantine"))
   .add(command("override", OverrideRequest, "Shift a device's threshold or mute it, until a time"))
   .add(command("label", LabelRequest, "Say what a device's incident was"))
   .annotate(OpenApi.Title, "Devices")
   .annotate(OpenApi.Description, "Each question goes to the device's own actor, wherever that lives.")
-

@@ -30,7 +30,10 @@ export const eventMediaTypes = {
 export type EventMediaType = keyof typeof eventMediaTypes
 
 /** Bodies that `POST /v1/score` takes; CloudEvents in binary mode are `application/json` with `ce-` headers. */
-export const scoreMediaTypes: ReadonlyArray<EventMediaType> = ["application/json", "application/cloudevents+json"]
+export const scoreMediaTypes: ReadonlyArray<EventMediaType> = [
+  "application/json",
+  "application/cloudevents+json"
+]
 
 const requestBody = (types: ReadonlyArray<EventMediaType>) => ({
   required: true,
@@ -68,7 +71,12 @@ export const EventsApi = HttpApiGroup.make("events")
       .addSuccess(AcceptedEvents.annotations(HttpApiSchema.annotations({ status: 202 })))
       .addError(problemOf(413, "the body or its number of events is over the limit"))
       .addError(problemOf(415, "the content type or encoding is not taken"))
-      .addError(problemOf(422, "events break the stream's schema (each named by row and field), or the key was used before"))
+      .addError(
+        problemOf(
+          422,
+          "events break the stream's schema (each named by row and field), or the key was used before"
+        )
+      )
       .addError(problemOf(429, "more bytes wait for the log than are allowed; ask again after `Retry-After`"))
       .annotate(OpenApi.Summary, "Append events")
       .annotate(

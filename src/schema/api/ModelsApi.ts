@@ -8,9 +8,13 @@ import { ModelVersionRecord } from "../protocol/ModelProtocol.ts"
 const Version = ModelVersionRecord.annotations({ identifier: "ModelVersion" })
 const path = Schema.Struct({ digest: ModelDigest })
 const headers = Schema.Struct({ "idempotency-key": Schema.optional(CommandId) })
-const by = Schema.optionalWith(Schema.NonEmptyString.pipe(Schema.maxLength(200)), { default: () => "operator" })
+const by = Schema.optionalWith(Schema.NonEmptyString.pipe(Schema.maxLength(200)), {
+  default: () => "operator"
+})
 
-export const ActivateRequest = Schema.Struct({ stream: StreamName, by }).annotations({ identifier: "ActivateRequest" })
+export const ActivateRequest = Schema.Struct({ stream: StreamName, by }).annotations({
+  identifier: "ActivateRequest"
+})
 export const RetireRequest = Schema.Struct({ by }).annotations({ identifier: "RetireRequest" })
 
 export const ModelsApi = HttpApiGroup.make("models")
@@ -51,4 +55,7 @@ export const ModelsApi = HttpApiGroup.make("models")
       .annotate(OpenApi.Summary, "Take it out of use; its streams fall back to the next rung of their ladder")
   )
   .annotate(OpenApi.Title, "Models")
-  .annotate(OpenApi.Description, "Versions are registered on the runner's own machine: `groundstate models register DIR`.")
+  .annotate(
+    OpenApi.Description,
+    "Versions are registered on the runner's own machine: `groundstate models register DIR`."
+  )

@@ -50,7 +50,9 @@ export const RegionsApi = HttpApiGroup.make("regions")
   .add(
     HttpApiEndpoint.get("list", "/regions")
       .addSuccess(
-        Schema.Struct({ items: Schema.Array(RegionReport.annotations({ identifier: "RegionReport" })) }).annotations({
+        Schema.Struct({
+          items: Schema.Array(RegionReport.annotations({ identifier: "RegionReport" }))
+        }).annotations({
           identifier: "RegionList"
         })
       )
@@ -68,7 +70,9 @@ export const RegionsApi = HttpApiGroup.make("regions")
 export const StreamsApi = HttpApiGroup.make("streams")
   .add(
     HttpApiEndpoint.get("list", "/streams")
-      .addSuccess(Schema.Struct({ items: Schema.Array(StreamView) }).annotations({ identifier: "StreamList" }))
+      .addSuccess(
+        Schema.Struct({ items: Schema.Array(StreamView) }).annotations({ identifier: "StreamList" })
+      )
       .annotate(OpenApi.Summary, "List the streams served here")
   )
   .add(

@@ -30,6 +30,7 @@ export const problemKinds = {
   "too-large": { status: 413, title: "The request is too large" },
   "uri-too-long": { status: 414, title: "The address is too long" },
   "unsupported-media-type": { status: 415, title: "This form of body is not taken here" },
+  "expectation-failed": { status: 417, title: "The expectation can't be met" },
   "invalid-content": { status: 422, title: "The content breaks the declared form" },
   "idempotency-key-reused": { status: 422, title: "The idempotency key belongs to another request" },
   "too-many-requests": { status: 429, title: "More than can be taken now" },

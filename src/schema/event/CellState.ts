@@ -86,8 +86,8 @@ export interface CellState {
  */
 export interface BaselineEvidence {
   /**
-   * S: how far each signal is off, in squared deviations: the square of the residual (halved towards a cold
-   * device) or of twice the drift, whichever is larger. 0 if missing.
+   * S: how far each signal is off, in squared deviations: the square of the residual (halved for a cold device)
+   * and the square of twice the drift together. 0 if missing.
    */
   readonly squared: Float64Array
   /** N: nats of a run of equal values beyond the longest normal one. */

@@ -89,7 +89,12 @@ const nextStep = (status: number, retryAfter: number | undefined): string => {
 }
 
 /** A problem document as an error; also takes answers that are not problem documents. */
-export const refusal = (server: string, request: string, status: number, body: string): ServerRefused | ServerUnavailable => {
+export const refusal = (
+  server: string,
+  request: string,
+  status: number,
+  body: string
+): ServerRefused | ServerUnavailable => {
   const problem = Either.getOrElse(decodeProblem(body), () => ({
     title: "",
     detail: body.trim().slice(0, 300),
@@ -104,8 +109,13 @@ export const refusal = (server: string, request: string, status: number, body: s
   }
   const entries = problem.errors
     .slice(0, 5)
-    .map((entry) => [entry.row === undefined ? "" : `row ${entry.row}`, entry.field ?? "", entry.detail].filter((part) => part !== "").join(": "))
-  const more = problem.errors.length > entries.length ? `; and ${problem.errors.length - entries.length} more` : ""
+    .map((entry) =>
+      [entry.row === undefined ? "" : `row ${entry.row}`, entry.field ?? "", entry.detail]
+        .filter((part) => part !== "")
+        .join(": ")
+    )
+  const more =
+    problem.errors.length > entries.length ? `; and ${problem.errors.length - entries.length} more` : ""
   return new ServerRefused({
     server,
     request,
@@ -144,7 +154,13 @@ export const understand = <A, I>(
   const decode = Schema.decodeUnknown(schema)
   return (body) =>
     Effect.mapError(decode(body), (error) =>
-      notUnderstood(api.server, what, ParseResult.ArrayFormatter.formatErrorSync(error).map((issue) => `${issue.path.join(".")}: ${issue.message}`)[0])
+      notUnderstood(
+        api.server,
+        what,
+        ParseResult.ArrayFormatter.formatErrorSync(error).map(
+          (issue) => `${issue.path.join(".")}: ${issue.message}`
+        )[0]
+      )
     )
 }
 
@@ -161,23 +177,34 @@ export const makeApi = (
       client.execute(request).pipe(
         Effect.timeoutFail({
           duration: ANSWER_TIMEOUT,
-          onTimeout: () => new ServerUnavailable({ server: base, detail: `it did not answer ${name} within 15 s` })
+          onTimeout: () =>
+            new ServerUnavailable({ server: base, detail: `it did not answer ${name} within 15 s` })
         }),
         Effect.catchTags({
-          RequestError: (error) => Effect.fail(new ServerUnavailable({ server: base, detail: rootCause(error) })),
-          ResponseError: (error) => Effect.fail(new ServerUnavailable({ server: base, detail: rootCause(error) }))
+          RequestError: (error) =>
+            Effect.fail(new ServerUnavailable({ server: base, detail: rootCause(error) })),
+          ResponseError: (error) =>
+            Effect.fail(new ServerUnavailable({ server: base, detail: rootCause(error) }))
         }),
         Effect.flatMap((response) =>
           response.status < 400
             ? Effect.succeed(response)
-            : Effect.flatMap(textOf(response), (body) => Effect.fail(refusal(base, name, response.status, body)))
+            : Effect.flatMap(textOf(response), (body) =>
+                Effect.fail(refusal(base, name, response.status, body))
+              )
         )
       )
 
     const textOf = (response: HttpClientResponse.HttpClientResponse) =>
-      Effect.mapError(response.text, (error) => new ServerUnavailable({ server: base, detail: rootCause(error) }))
+      Effect.mapError(
+        response.text,
+        (error) => new ServerUnavailable({ server: base, detail: rootCause(error) })
+      )
 
-    const json = (request: HttpClientRequest.HttpClientRequest, name: string): Effect.Effect<unknown, ApiError> =>
+    const json = (
+      request: HttpClientRequest.HttpClientRequest,
+      name: string
+    ): Effect.Effect<unknown, ApiError> =>
       Effect.gen(function* () {
         const text = yield* Effect.flatMap(answer(request, name), textOf)
         if (text.trim() === "") return null

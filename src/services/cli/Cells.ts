@@ -5,7 +5,15 @@ import { UsageInvalid } from "../../schema/error/CliError.ts"
 import { CellStatus } from "../../schema/protocol/CellProtocol.ts"
 import { type Api, makeApi, serverFlag, understand } from "./ApiClient.ts"
 import { streamFlag, streamQuery } from "./decisions.ts"
-import { formatAge, formatBytes, formatCount, formatDigest, formatMillis, formatRate, formatTime } from "./format.ts"
+import {
+  formatAge,
+  formatBytes,
+  formatCount,
+  formatDigest,
+  formatMillis,
+  formatRate,
+  formatTime
+} from "./format.ts"
 import { optionalArgument, requiredArgument } from "./inputs.ts"
 import { everyFlag, limitFlag, outputFlag, printAs, printList, watchList } from "./Output.ts"
 import { printable } from "./paint.ts"
@@ -94,9 +102,17 @@ export const renderCellPage = (cell: CellStatus, now: number): string => {
   return [
     renderPairs([
       ["Cell", `${cell.stream}/${cell.partition}`],
-      ["Owner", `${printable(cell.owner)} at epoch ${cell.epoch}, since ${formatTime(cell.startedAt)} (${formatAge(cell.startedAt, now)} ago)`],
+      [
+        "Owner",
+        `${printable(cell.owner)} at epoch ${cell.epoch}, since ${formatTime(cell.startedAt)} (${formatAge(cell.startedAt, now)} ago)`
+      ],
       ["Takeover", formatMillis(cell.takeoverMillis)],
-      ["State", cell.paused === null ? "reading" : `paused: ${cell.paused}${cell.pauseDetail === null ? "" : ` (${printable(cell.pauseDetail)})`}`],
+      [
+        "State",
+        cell.paused === null
+          ? "reading"
+          : `paused: ${cell.paused}${cell.pauseDetail === null ? "" : ` (${printable(cell.pauseDetail)})`}`
+      ],
       ["Offset", `${cell.offset} of ${cell.endOffset}: ${formatCount(cell.lag)} behind`],
       ["Oldest event", formatMillis(cell.oldestEventAgeSeconds * 1_000)],
       ["Watermark", formatTime(cell.watermark)],
@@ -158,7 +174,10 @@ const watch = subcommand({
         what: `cells of ${api.server}`,
         every,
         fetch: Effect.map(
-          Effect.flatMap(api.get("/v1/cells", streamQuery(stream)), understand(api, "the list of cells", Cells)),
+          Effect.flatMap(
+            api.get("/v1/cells", streamQuery(stream)),
+            understand(api, "the list of cells", Cells)
+          ),
           (list) => list.items
         ),
         keyOf: (item) => {

@@ -30,7 +30,8 @@ const kindOfFile = (file: string): Effect.Effect<FileKind> =>
   Effect.promise(() =>
     readFile(file, "utf8").then(
       kindOfConfig,
-      (cause: NodeJS.ErrnoException): FileKind => (cause.code === "EISDIR" ? "stream definition" : "runner configuration")
+      (cause: NodeJS.ErrnoException): FileKind =>
+        cause.code === "EISDIR" ? "stream definition" : "runner configuration"
     )
   )
 
@@ -38,13 +39,17 @@ const kindOfFile = (file: string): Effect.Effect<FileKind> =>
 const checkFile = (file: string) =>
   Effect.gen(function* () {
     const kind = yield* kindOfFile(file)
-    const check: Effect.Effect<unknown, ConfigInvalid, Effect.Effect.Context<ReturnType<typeof runnerCheck>>> =
-      kind === "stream definition" ? loadStream(file) : runnerCheck(file)
+    const check: Effect.Effect<
+      unknown,
+      ConfigInvalid,
+      Effect.Effect.Context<ReturnType<typeof runnerCheck>>
+    > = kind === "stream definition" ? loadStream(file) : runnerCheck(file)
     const result = yield* Effect.either(check)
     return { file, kind, problems: Either.isLeft(result) ? result.left.problems : [] }
   })
 
-const runnerCheck = (file: string) => Effect.flatMap(loadSettings(file), ({ settings }) => loadStreams(settings))
+const runnerCheck = (file: string) =>
+  Effect.flatMap(loadSettings(file), ({ settings }) => loadStreams(settings))
 
 const unique = (problems: ReadonlyArray<ConfigProblem>): ReadonlyArray<ConfigProblem> => [
   ...new Map(
@@ -135,7 +140,9 @@ const print = subcommand({
     Effect.gen(function* () {
       const loaded = yield* loadSettings(config)
       const shown = shownSettings(loaded)
-      const origins = Object.fromEntries(loaded.origins.map(({ key, origin }) => [key.path.join("."), origin]))
+      const origins = Object.fromEntries(
+        loaded.origins.map(({ key, origin }) => [key.path.join("."), origin])
+      )
       yield* printAs(
         output,
         output === "yaml" ? shown : { file: loaded.file, settings: shown, origins },

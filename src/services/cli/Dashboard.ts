@@ -51,6 +51,12 @@ export interface DashboardState {
   readonly server: string | undefined
 }
 
+/** Cells of the names that figures stand behind. */
+const LABEL = 12
+
+const falseAlarmText = (count: number): string =>
+  `${formatCount(count)} false ${count === 1 ? "alarm" : "alarms"}`
+
 const bars = "▁▂▃▄▅▆▇█"
 
 /** One block character per value, the newest `width` of them, scaled to the highest. */
@@ -61,44 +67,66 @@ export const sparkline = (values: ReadonlyArray<number>, width: number): string 
 }
 
 const severityPaint = (paint: Paint, severity: Severity): ((text: string) => string) =>
-  severity === "critical" || severity === "high" ? paint.red : severity === "medium" ? paint.yellow : paint.dim
+  severity === "critical" || severity === "high"
+    ? paint.red
+    : severity === "medium"
+      ? paint.yellow
+      : paint.dim
 
 /**
  * The whole view: at most `height` lines of at most `width` cells, joined by line breaks. What does not fit
  * is left out from the bottom of each table, the newest incidents last of all.
  */
-export const renderDashboard = (state: DashboardState, width: number, height: number, colour = false): string => {
+export const renderDashboard = (
+  state: DashboardState,
+  width: number,
+  height: number,
+  colour = false
+): string => {
   const paint = paintFor(colour)
   const lines: Array<string> = []
   const time =
     state.durationMillis === undefined
       ? formatMillis(state.elapsedMillis)
       : `${formatMillis(state.elapsedMillis)} of ${formatMillis(state.durationMillis)}`
-  const title = cutTo(`groundstate demo · ${printable(state.phase)}`, Math.max(10, width - cellWidth(time) - 2))
+  const title = cutTo(
+    `groundstate demo · ${printable(state.phase)}`,
+    Math.max(10, width - cellWidth(time) - 2)
+  )
   lines.push(`${paint.bold(padTo(title, Math.max(0, width - cellWidth(time))))}${paint.dim(time)}`)
 
   const latency = state.latencyMillis
   const figures: ReadonlyArray<readonly [string, string]> = [
     ["Events", `${formatCount(state.events)}   ${formatRate(state.eventsPerSecond)}`],
-    ["Devices", `${formatCount(state.devices)} in ${state.cells.length} cells   ${formatBytes(state.residentBytes)} resident`],
-    ["Latency", latency === undefined ? "-" : `p50 ${latency.p50.toFixed(1)} ms   p99 ${latency.p99.toFixed(1)} ms`],
-    ["Model", state.model === null ? "none yet: rules and per-device baselines score" : formatDigest(state.model)]
+    [
+      "Devices",
+      `${formatCount(state.devices)} in ${state.cells.length} cells   ${formatBytes(state.residentBytes)} resident`
+    ],
+    [
+      "Latency",
+      latency === undefined ? "-" : `p50 ${latency.p50.toFixed(1)} ms   p99 ${latency.p99.toFixed(1)} ms`
+    ],
+    [
+      "Model",
+      state.model === null ? "none yet: rules and per-device baselines score" : formatDigest(state.model)
+    ]
   ]
   for (const [name, value] of figures) {
-    const text = `${padTo(name, 10)}${value}`
+    const text = `${padTo(name, LABEL)}${value}`
     const room = width - cellWidth(text) - 3
-    const trend = name === "Events" && room >= 8 ? `   ${paint.cyan(sparkline(state.rates, Math.min(40, room)))}` : ""
+    const trend =
+      name === "Events" && room >= 8 ? `   ${paint.cyan(sparkline(state.rates, Math.min(40, room)))}` : ""
     lines.push(cutTo(text, width) + trend)
   }
 
   const kinds = Object.entries(state.byKind)
     .map(([kind, counts]) => `${kind} ${counts.caught}/${counts.injected}`)
     .join("   ")
-  const score = `${padTo("Anomalies", 10)}${state.caught} of ${state.injected} injected caught, ${state.falseAlarms} false alarms`
+  const score = `${padTo("Anomalies", LABEL)}${state.caught} of ${state.injected} injected caught, ${falseAlarmText(state.falseAlarms)}`
   const allCaught = state.injected > 0 && state.caught === state.injected
   lines.push((allCaught ? paint.green : (text: string) => text)(cutTo(score, width)))
-  if (kinds !== "") lines.push(paint.dim(cutTo(`${" ".repeat(10)}${kinds}`, width)))
-  if (state.server !== undefined) lines.push(cutTo(`${padTo("Open", 10)}${state.server}`, width))
+  if (kinds !== "") lines.push(paint.dim(cutTo(`${" ".repeat(LABEL)}${kinds}`, width)))
+  if (state.server !== undefined) lines.push(cutTo(`${padTo("Open", LABEL)}${state.server}`, width))
 
   // The incidents want their header, a blank line and five rows; the cells get what is left above that.
   const cellRows = Math.max(0, Math.min(state.cells.length, height - lines.length - 10))
@@ -123,7 +151,8 @@ export const renderDashboard = (state: DashboardState, width: number, height: nu
         width
       ).split("\n")
     )
-    if (shown.length < state.cells.length) lines.push(paint.dim(`and ${state.cells.length - shown.length} more`))
+    if (shown.length < state.cells.length)
+      lines.push(paint.dim(`and ${state.cells.length - shown.length} more`))
   }
 
   const incidentRows = Math.max(0, height - lines.length - 2)
@@ -161,7 +190,7 @@ export const renderDashboardLine = (state: DashboardState): string =>
     `${formatCount(state.events)} events ${formatRate(state.eventsPerSecond)}`,
     `${formatCount(state.devices)} devices`,
     `caught ${state.caught} of ${state.injected}`,
-    `${state.falseAlarms} false alarms`,
+    `${falseAlarmText(state.falseAlarms)}`,
     ...(state.latencyMillis === undefined ? [] : [`p99 ${state.latencyMillis.p99.toFixed(1)} ms`])
   ].join("  ")
 
@@ -190,7 +219,9 @@ export const makeDashboard = Effect.gen(function* () {
       const first = state.phase !== phase && state.server !== undefined && phase === ""
       phase = state.phase
       drawnAt = state.elapsedMillis
-      return surface.write(`${first ? `The API answers at ${state.server}.\n` : ""}${renderDashboardLine(state)}\n`)
+      return surface.write(
+        `${first ? `The API answers at ${state.server}.\n` : ""}${renderDashboardLine(state)}\n`
+      )
     }
   }
   yield* Effect.acquireRelease(surface.write("\u001b[?1049h\u001b[?25l\u001b[2J"), () =>

@@ -6,7 +6,15 @@ import { DeadLetter, DeadLetterReason } from "../../schema/event/DeadLetter.ts"
 import { makeApi, serverFlag, understand } from "./ApiClient.ts"
 import { sendOnce } from "./decisions.ts"
 import { formatAge, formatBytes, formatCount, formatTime } from "./format.ts"
-import { defaultFlag, optionalChoiceFlag, optionalFlag, repeatedArgument, requiredArgument, switchFlag, wholeNumber } from "./inputs.ts"
+import {
+  defaultFlag,
+  optionalChoiceFlag,
+  optionalFlag,
+  repeatedArgument,
+  requiredArgument,
+  switchFlag,
+  wholeNumber
+} from "./inputs.ts"
 import { limitFlag, outputFlag, printAs, printList, tableWidth } from "./Output.ts"
 import { printable } from "./paint.ts"
 import { group, subcommand } from "./subcommand.ts"
@@ -24,7 +32,10 @@ const columns = (now: number): ReadonlyArray<Column<DeadLetter>> => [
 const filters = {
   stream: optionalFlag("stream", { value: "STREAM", about: "only those of this stream" }),
   topic: optionalFlag("topic", { value: "TOPIC", about: "only those that came in on this topic" }),
-  reason: optionalChoiceFlag("reason", { about: "only those refused for this reason", choices: DeadLetterReason.literals })
+  reason: optionalChoiceFlag("reason", {
+    about: "only those refused for this reason",
+    choices: DeadLetterReason.literals
+  })
 }
 
 const list = subcommand({
@@ -51,7 +62,10 @@ const BYTES_SHOWN = 2_048
 /** Bytes as text where they are text, as a hex dump where not. */
 export const renderBytes = (bytes: Uint8Array): string => {
   const shown = bytes.subarray(0, BYTES_SHOWN)
-  const more = bytes.length > shown.length ? `\n… ${formatCount(bytes.length - shown.length)} more bytes; -o json has them as Base64` : ""
+  const more =
+    bytes.length > shown.length
+      ? `\n… ${formatCount(bytes.length - shown.length)} more bytes; -o json has them as Base64`
+      : ""
   // A cut may split the last character: only then may the decoder forgive.
   const text = new TextDecoder("utf-8", { fatal: bytes.length === shown.length })
   try {
@@ -64,7 +78,9 @@ export const renderBytes = (bytes: Uint8Array): string => {
   for (let at = 0; at < Math.min(shown.length, 512); at += 16) {
     const row = shown.subarray(at, at + 16)
     const hex = Array.from(row, (byte) => byte.toString(16).padStart(2, "0")).join(" ")
-    const ascii = Array.from(row, (byte) => (byte >= 32 && byte < 127 ? String.fromCharCode(byte) : ".")).join("")
+    const ascii = Array.from(row, (byte) =>
+      byte >= 32 && byte < 127 ? String.fromCharCode(byte) : "."
+    ).join("")
     lines.push(`${at.toString(16).padStart(6, "0")}  ${hex.padEnd(47)}  ${ascii}`)
   }
   return lines.join("\n") + more
@@ -81,7 +97,10 @@ export const renderDeadLetterPage = (letter: DeadLetter): string =>
       ["Reason", letter.reason],
       ["Detail", printable(letter.detail)],
       ["Attempts", String(letter.attempts)],
-      ["Size", `${formatBytes(letter.size)}${letter.size > letter.bytes.length ? `, cut to ${formatBytes(letter.bytes.length)}` : ""}`]
+      [
+        "Size",
+        `${formatBytes(letter.size)}${letter.size > letter.bytes.length ? `, cut to ${formatBytes(letter.bytes.length)}` : ""}`
+      ]
     ]),
     `Event:\n${renderBytes(letter.bytes).replace(/^/gm, "  ")}`
   ].join("\n\n")
@@ -94,7 +113,11 @@ const show = subcommand({
     Effect.gen(function* () {
       const api = yield* makeApi(server)
       const body = yield* api.get(`/v1/deadletters/${encodeURIComponent(id)}`)
-      yield* printAs(output, body, Effect.map(understand(api, `dead letter ${id}`, DeadLetter)(body), renderDeadLetterPage))
+      yield* printAs(
+        output,
+        body,
+        Effect.map(understand(api, `dead letter ${id}`, DeadLetter)(body), renderDeadLetterPage)
+      )
     })
 })
 
@@ -133,7 +156,10 @@ const replay = subcommand({
       const ways = [ids.length > 0, filtered, all].filter((way) => way).length
       if (ways !== 1) {
         return yield* new UsageInvalid({
-          problem: ways === 0 ? "Nothing says which dead letters to replay." : "Ids, a filter and --all exclude each other.",
+          problem:
+            ways === 0
+              ? "Nothing says which dead letters to replay."
+              : "Ids, a filter and --all exclude each other.",
           next: "Give ids, or a filter (--stream, --topic, --reason), or --all; --dry-run shows what would happen."
         })
       }
@@ -159,7 +185,8 @@ const replay = subcommand({
               { header: "OUTCOME", cell: (row) => row.outcome },
               {
                 header: "AT",
-                cell: (row) => (row.partition === null || row.offset === null ? "-" : `${row.partition}/${row.offset}`)
+                cell: (row) =>
+                  row.partition === null || row.offset === null ? "-" : `${row.partition}/${row.offset}`
               },
               { header: "DETAIL", cell: (row) => row.detail ?? "" }
             ],

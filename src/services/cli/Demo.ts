@@ -4,8 +4,8 @@ import { makeDashboard } from "./Dashboard.ts"
 import { DemoSummary, renderDemoSummary } from "./DemoSummary.ts"
 import { defaultFlag, durationMillis, numberBetween, optionalFlag, wholeNumber } from "./inputs.ts"
 import { outputFlag, printAs, tableWidth } from "./Output.ts"
-import { paintFor } from "./paint.ts"
 import { Programs } from "./Programs.ts"
+import { paintFor } from "./paint.ts"
 import { Screen } from "./Screen.ts"
 import { subcommand } from "./subcommand.ts"
 
@@ -24,10 +24,18 @@ export const demo = subcommand({
     ["demo --duration 20s --seed 1 -o json", "twenty seconds, the summary as JSON"]
   ],
   inputs: {
-    duration: optionalFlag("duration", { value: "TIME", about: "how long, for example 20s; without it until Ctrl-C" }, durationMillis),
+    duration: optionalFlag(
+      "duration",
+      { value: "TIME", about: "how long, for example 20s; without it until Ctrl-C" },
+      durationMillis
+    ),
     seed: defaultFlag(
       "seed",
-      { value: "N", about: "the same seed simulates the same devices, events and anomalies", fallback: String(demoDefaults.seed) },
+      {
+        value: "N",
+        about: "the same seed simulates the same devices, events and anomalies",
+        fallback: String(demoDefaults.seed)
+      },
       wholeNumber(0, 2 ** 31 - 1)
     ),
     devices: defaultFlag(
@@ -37,12 +45,20 @@ export const demo = subcommand({
     ),
     rate: defaultFlag(
       "rate",
-      { value: "N", about: "events per second that they send", fallback: String(demoDefaults.eventsPerSecond) },
+      {
+        value: "N",
+        about: "events per second that they send",
+        fallback: String(demoDefaults.eventsPerSecond)
+      },
       numberBetween(1, 1_000_000)
     ),
     port: defaultFlag(
       "port",
-      { value: "N", about: "port of the API and the console; a free one is picked where it is taken", fallback: String(demoDefaults.port) },
+      {
+        value: "N",
+        about: "port of the API and the console; a free one is picked where it is taken",
+        fallback: String(demoDefaults.port)
+      },
       wholeNumber(0, 65_535)
     ),
     output: outputFlag

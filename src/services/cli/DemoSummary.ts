@@ -5,7 +5,12 @@ import { formatCount, formatMillis, formatRate, formatShare } from "./format.ts"
 import type { Paint } from "./paint.ts"
 import { renderPairs, renderTable } from "./table.ts"
 
-const Quantiles = Schema.Struct({ p50: Schema.Number, p95: Schema.Number, p99: Schema.Number, max: Schema.Number })
+const Quantiles = Schema.Struct({
+  p50: Schema.Number,
+  p95: Schema.Number,
+  p99: Schema.Number,
+  max: Schema.Number
+})
 
 export const DemoIncident = Schema.Struct({
   id: Schema.String,
@@ -54,9 +59,15 @@ export const renderDemoSummary = (summary: DemoSummary, paint: Paint, width?: nu
   const kinds = Object.entries(summary.byKind).map(([kind, counts]) => ({ kind, ...counts }))
   const blocks = [
     renderPairs([
-      ["Events", `${formatCount(summary.events)} in ${formatMillis(summary.seconds * 1_000)}, ${formatRate(summary.eventsPerSecond)}`],
+      [
+        "Events",
+        `${formatCount(summary.events)} in ${formatMillis(summary.seconds * 1_000)}, ${formatRate(summary.eventsPerSecond)}`
+      ],
       ["Devices", formatCount(summary.devices)],
-      ["Anomalies", `${summary.injected} injected, ${summary.caught} caught (${share(summary.caught, summary.injected)})`],
+      [
+        "Anomalies",
+        `${summary.injected} injected, ${summary.caught} caught (${share(summary.caught, summary.injected)})`
+      ],
       ["False alarms", formatCount(summary.falseAlarms)],
       ["Incidents", `${formatCount(summary.incidents)} from ${formatCount(summary.alerts)} alerts`],
       ["Dead letters", formatCount(summary.deadLetters)],

@@ -58,7 +58,8 @@ const listDevices = (api: Api, filter: Filter) =>
 
 const rowsOf = (api: Api) => understand(api, "a list of devices", Schema.Array(DeviceListItem))
 
-const describe = (api: Api, id: string, stream: string | undefined) => api.get(devicePath(id), streamQuery(stream))
+const describe = (api: Api, id: string, stream: string | undefined) =>
+  api.get(devicePath(id), streamQuery(stream))
 
 const get = subcommand({
   name: "get",
@@ -79,7 +80,10 @@ const get = subcommand({
           body: listed,
           rows: rowsOf(api)(listed.items),
           columns,
-          empty: filter.state === undefined ? "No devices yet: nothing has been scored." : `No devices in state ${filter.state}.`
+          empty:
+            filter.state === undefined
+              ? "No devices yet: nothing has been scored."
+              : `No devices in state ${filter.state}.`
         })
       }
       const body = yield* describe(api, id, filter.stream)
@@ -107,7 +111,12 @@ const describeCommand = subcommand({
   name: "describe",
   summary: "Look into one device: owner, baselines, last scores with why, incident, overrides",
   examples: [["devices describe pump-0012", "the device's page"]],
-  inputs: { id: requiredArgument("ID", "the device"), server: serverFlag, stream: streamFlag, output: outputFlag },
+  inputs: {
+    id: requiredArgument("ID", "the device"),
+    server: serverFlag,
+    stream: streamFlag,
+    output: outputFlag
+  },
   run: ({ id, server, stream, output }) =>
     Effect.gen(function* () {
       const api = yield* makeApi(server)
@@ -118,7 +127,12 @@ const describeCommand = subcommand({
         body,
         Effect.gen(function* () {
           const view = yield* understand(api, `device ${id}`, DeviceView)(body)
-          return renderDevicePage(view, yield* Clock.currentTimeMillis, paintFor(screen.out.colour), yield* tableWidth)
+          return renderDevicePage(
+            view,
+            yield* Clock.currentTimeMillis,
+            paintFor(screen.out.colour),
+            yield* tableWidth
+          )
         })
       )
     })
@@ -159,7 +173,12 @@ const decision = {
 
 /** Sends a decision and says what the device's record is now. */
 const decide = (
-  values: { readonly id: string; readonly server: string | undefined; readonly stream: string | undefined; readonly output: "table" | "json" | "yaml" },
+  values: {
+    readonly id: string
+    readonly server: string | undefined
+    readonly stream: string | undefined
+    readonly output: "table" | "json" | "yaml"
+  },
   verb: string,
   body: (api: Api) => Effect.Effect<Record<string, unknown>, UsageInvalid | ApiError>,
   done: (record: DeviceRecord) => string
@@ -181,7 +200,11 @@ const quarantine = subcommand({
   examples: [["devices quarantine pump-0012 --reason 'sensor replaced'", "until it is released"]],
   inputs: {
     ...decision,
-    reason: defaultFlag("reason", { value: "TEXT", about: "why, for whoever reads it later", fallback: "by command line" })
+    reason: defaultFlag("reason", {
+      value: "TEXT",
+      about: "why, for whoever reads it later",
+      fallback: "by command line"
+    })
   },
   run: (values) =>
     decide(
@@ -234,10 +257,22 @@ const override = subcommand({
   inputs: {
     ...decision,
     mute: switchFlag("mute", "raise no alerts at all"),
-    shift: optionalFlag("shift", { value: "NATS", about: "added to the device's threshold" }, numberBetween(-1e6, 1e6)),
+    shift: optionalFlag(
+      "shift",
+      { value: "NATS", about: "added to the device's threshold" },
+      numberBetween(-1e6, 1e6)
+    ),
     for: optionalFlag("for", { value: "TIME", about: "how long, for example 2h" }, durationMillis),
-    until: optionalFlag("until", { value: "TIME", about: "until when, for example 2026-05-01T12:00:00Z" }, timeText),
-    reason: defaultFlag("reason", { value: "TEXT", about: "why, for whoever reads it later", fallback: "by command line" })
+    until: optionalFlag(
+      "until",
+      { value: "TIME", about: "until when, for example 2026-05-01T12:00:00Z" },
+      timeText
+    ),
+    reason: defaultFlag("reason", {
+      value: "TEXT",
+      about: "why, for whoever reads it later",
+      fallback: "by command line"
+    })
   },
   run: (values) =>
     decide(
@@ -257,8 +292,15 @@ const override = subcommand({
               next: "Give --for TIME (2h) or --until TIME (2026-05-01T12:00:00Z)."
             })
           }
-          const until = values.until ?? (yield* eventTimeOf(api, values.id, values.stream)) + (values.for as number)
-          return { mute: values.mute, shift: values.shift ?? 0, until, reason: values.reason, by: operatorName(values.by) }
+          const until =
+            values.until ?? (yield* eventTimeOf(api, values.id, values.stream)) + (values.for as number)
+          return {
+            mute: values.mute,
+            shift: values.shift ?? 0,
+            until,
+            reason: values.reason,
+            by: operatorName(values.by)
+          }
         }),
       (record) =>
         `device/${record.device} ${record.override?.mute ? "muted" : "threshold shifted"} until ${formatTime(record.override?.until ?? null)} (version ${record.version})`
@@ -284,7 +326,8 @@ const label = subcommand({
       values,
       "label",
       () => Effect.succeed({ label: values.as, note: values.note, by: operatorName(values.by) }),
-      (record) => `device/${record.device} labelled ${record.label?.label ?? values.as} (version ${record.version})`
+      (record) =>
+        `device/${record.device} labelled ${record.label?.label ?? values.as} (version ${record.version})`
     )
 })
 

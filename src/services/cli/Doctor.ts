@@ -1,10 +1,20 @@
 // `groundstate doctor`: looks for what would keep a runner from working here, and says what to do.
 import { existsSync } from "node:fs"
+import { resolve } from "node:path"
 import { Effect, Either } from "effect"
 import { CommandFailed } from "../../schema/error/CliError.ts"
 import { defaultConfig } from "../runtime/Settings.ts"
 import { loadSettings } from "../runtime/SettingsFile.ts"
-import { type Check, checkDataDir, checkLog, checkLoop, checkNode, checkOnnx, checkPort, checkSqlite } from "./checks.ts"
+import {
+  type Check,
+  checkDataDir,
+  checkLog,
+  checkLoop,
+  checkNode,
+  checkOnnx,
+  checkPort,
+  checkSqlite
+} from "./checks.ts"
 import { formatFlag, printAs, tableWidth } from "./Output.ts"
 import { type Paint, paintFor } from "./paint.ts"
 import { configFlag } from "./Run.ts"
@@ -22,7 +32,11 @@ export const renderChecks = (checks: ReadonlyArray<Check>, paint: Paint, width?:
         header: "STATUS",
         cell: (row) => row.status,
         paint: (text, row) =>
-          row.status === "ok" ? paint.green(text) : row.status === "warning" ? paint.yellow(text) : paint.red(text)
+          row.status === "ok"
+            ? paint.green(text)
+            : row.status === "warning"
+              ? paint.yellow(text)
+              : paint.red(text)
       },
       { header: "FOUND", cell: (row) => row.found },
       { header: "FIX", cell: (row) => (row.fix === "" ? "-" : row.fix) }
@@ -44,7 +58,7 @@ const checkConfig = (file: string) =>
         found: `${file} has ${count} ${count === 1 ? "problem" : "problems"}: ${loaded.left.problems[0].message}`,
         fix: `groundstate config check ${file}`
       }
-      return { settings: defaultConfig, checks: [check] }
+      return { settings: { ...defaultConfig, dataDir: resolve(defaultConfig.dataDir) }, checks: [check] }
     }
     const { settings } = loaded.right
     if (!given) {

@@ -3,8 +3,8 @@ import { Effect, Runtime } from "effect"
 import type { Evaluation } from "../train/scoreTable.ts"
 import { formatCount, formatShare } from "./format.ts"
 import { requiredFlag } from "./inputs.ts"
-import { openModel } from "./openModel.ts"
 import { outputFlag, printAs } from "./Output.ts"
+import { openModel } from "./openModel.ts"
 import { makeProgress } from "./progress.ts"
 import { alertShareFlag, tellMisfits } from "./Score.ts"
 import { subcommand } from "./subcommand.ts"
@@ -14,8 +14,13 @@ import { renderPairs } from "./table.ts"
 export const renderEvaluation = (evaluation: Evaluation, digest: string): string => {
   const normals = evaluation.rows - evaluation.anomalies
   return renderPairs([
-    ["Rows", `${formatCount(evaluation.rows)}: ${formatCount(evaluation.anomalies)} anomalies, ${formatCount(normals)} normal (labelled ${evaluation.normalLabels.join(", ")})`],
-    ...(evaluation.unlabelled === 0 ? [] : ([["Unlabelled", `${formatCount(evaluation.unlabelled)} rows, not measured`]] as const)),
+    [
+      "Rows",
+      `${formatCount(evaluation.rows)}: ${formatCount(evaluation.anomalies)} anomalies, ${formatCount(normals)} normal (labelled ${evaluation.normalLabels.join(", ")})`
+    ],
+    ...(evaluation.unlabelled === 0
+      ? []
+      : ([["Unlabelled", `${formatCount(evaluation.unlabelled)} rows, not measured`]] as const)),
     ["ROC-AUC", evaluation.rocAuc.toFixed(4)],
     ["Average precision", evaluation.averagePrecision.toFixed(4)],
     ["Caught where 1 % of normal rows alarm", formatShare(evaluation.truePositiveRateAt1Percent)],
@@ -37,7 +42,9 @@ export const evaluate = subcommand({
   detail: [
     "Rows labelled 0, normal, false, no, benign or - are normal, every other label is an anomaly, rows without a label are not measured."
   ],
-  examples: [["evaluate --model models/flows --input test.csv --label attack -o json", "the figures as JSON"]],
+  examples: [
+    ["evaluate --model models/flows --input test.csv --label attack -o json", "the figures as JSON"]
+  ],
   inputs: {
     model: requiredFlag("model", { value: "DIR", about: "the model bundle" }),
     input: requiredFlag("input", { value: "FILE", about: "CSV or JSON lines, .gz of either" }),

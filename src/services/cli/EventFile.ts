@@ -28,7 +28,10 @@ const LINE_CHARACTERS_MAX = 16 * 1024 * 1024
 
 const isCsv = (file: string): boolean => /\.(csv|tsv)(\.gz)?$/i.test(file)
 
-async function* jsonLots(file: string, seen: { bytes: number }): AsyncGenerator<ReadonlyArray<EventRow>, void, void> {
+async function* jsonLots(
+  file: string,
+  seen: { bytes: number }
+): AsyncGenerator<ReadonlyArray<EventRow>, void, void> {
   const raw = createReadStream(file, { highWaterMark: 256 * 1024 })
   raw.on("data", (chunk) => {
     seen.bytes += chunk.length
@@ -57,14 +60,18 @@ async function* jsonLots(file: string, seen: { bytes: number }): AsyncGenerator<
   }
   for await (const chunk of source) {
     const rows = rowsOf(decoder.decode(chunk as Uint8Array, { stream: true }), false)
-    if (rest.length > LINE_CHARACTERS_MAX * 4) throw new Error("a line is longer than 64 MiB: is this a file of JSON lines?")
+    if (rest.length > LINE_CHARACTERS_MAX * 4)
+      throw new Error("a line is longer than 64 MiB: is this a file of JSON lines?")
     if (rows.length > 0) yield rows
   }
   const rows = rowsOf(decoder.decode(), true)
   if (rows.length > 0) yield rows
 }
 
-async function* csvLots(file: string, definition: StreamDefinition | undefined): AsyncGenerator<ReadonlyArray<EventRow>, void, void> {
+async function* csvLots(
+  file: string,
+  definition: StreamDefinition | undefined
+): AsyncGenerator<ReadonlyArray<EventRow>, void, void> {
   const table = await openTable(file)
   const columns = eventColumns(table.names, definition)
   let row = 0
@@ -86,7 +93,8 @@ export const unreadable = (file: string, cause: unknown): CommandFailed => {
       code === "ENOENT"
         ? `There is no file ${file}.`
         : `${file} can't be read: ${code === "ERR_ENCODING_INVALID_ENCODED_DATA" ? "it is not UTF-8" : message}.`,
-    next: code === "ENOENT" ? "Check --input." : "Give a file of JSON lines or CSV (.jsonl, .csv, .gz of either)."
+    next:
+      code === "ENOENT" ? "Check --input." : "Give a file of JSON lines or CSV (.jsonl, .csv, .gz of either)."
   })
 }
 

@@ -36,9 +36,13 @@ export const httpSink = (api: Api, stream: string | undefined): EventSink => {
       const body = rows.map((row) => row.json).join("\n")
       const attempt = (waited: number): Effect.Effect<unknown, CliError> =>
         Effect.catchAll(api.post(path, body, { headers, contentType: "application/x-ndjson" }), (error) => {
-          const busy = error._tag === "ServerUnavailable" || (error._tag === "ServerRefused" && error.status === 429)
+          const busy =
+            error._tag === "ServerUnavailable" || (error._tag === "ServerRefused" && error.status === 429)
           if (!busy || waited >= PATIENCE_MILLIS) return Effect.fail(error)
-          const asked = error._tag === "ServerRefused" && error.retryAfter !== null ? error.retryAfter * 1_000 : RETRY_MILLIS
+          const asked =
+            error._tag === "ServerRefused" && error.retryAfter !== null
+              ? error.retryAfter * 1_000
+              : RETRY_MILLIS
           const pause = Math.max(RETRY_MILLIS, Math.min(asked, 10_000))
           return Effect.zipRight(Effect.sleep(Duration.millis(pause)), attempt(waited + pause))
         })
@@ -46,7 +50,10 @@ export const httpSink = (api: Api, stream: string | undefined): EventSink => {
       return attempt(started ? 0 : PATIENCE_MILLIS)
     })
   let started = false
-  const send = (rows: ReadonlyArray<EventRow>, refused: ReadonlyArray<RefusedRow>): Effect.Effect<Sent, CliError> =>
+  const send = (
+    rows: ReadonlyArray<EventRow>,
+    refused: ReadonlyArray<RefusedRow>
+  ): Effect.Effect<Sent, CliError> =>
     rows.length === 0
       ? Effect.succeed({ accepted: 0, refused })
       : post(rows).pipe(
@@ -55,10 +62,15 @@ export const httpSink = (api: Api, stream: string | undefined): EventSink => {
             return { accepted: rows.length, refused }
           }),
           Effect.catchIf(
-            (error) => error._tag === "ServerRefused" && error.status === 422 && error.entries.some((entry) => entry.row !== null && entry.row < rows.length),
+            (error) =>
+              error._tag === "ServerRefused" &&
+              error.status === 422 &&
+              error.entries.some((entry) => entry.row !== null && entry.row < rows.length),
             (error) => {
               const wrong = new Map<number, string>()
-              for (const { row, detail } of (error as { entries: ReadonlyArray<{ row: number | null; detail: string }> }).entries) {
+              for (const { row, detail } of (
+                error as { entries: ReadonlyArray<{ row: number | null; detail: string }> }
+              ).entries) {
                 if (row !== null && row < rows.length && !wrong.has(row)) wrong.set(row, detail)
               }
               started = true
@@ -69,7 +81,10 @@ export const httpSink = (api: Api, stream: string | undefined): EventSink => {
             }
           )
         )
-  return { target: `${api.server}${stream === undefined ? "" : `, stream ${stream}`}`, send: (rows) => send(rows, []) }
+  return {
+    target: `${api.server}${stream === undefined ? "" : `, stream ${stream}`}`,
+    send: (rows) => send(rows, [])
+  }
 }
 
 /** A Kafka topic; `keyPath` names the field whose text keys the record, and so chooses its partition. */
@@ -101,7 +116,10 @@ export const kafkaSink = (options: {
             const json = row.json as string
             const key = options.keyPath === undefined ? undefined : keyOf(json, options.keyPath)
             if (options.keyPath !== undefined && key === undefined) {
-              refused.push({ row: row.row, detail: `it has no text or number at ${options.keyPath}, or is no JSON` })
+              refused.push({
+                row: row.row,
+                detail: `it has no text or number at ${options.keyPath}, or is no JSON`
+              })
               return []
             }
             return [{ key: key === undefined ? null : encoder.encode(key), value: encoder.encode(json) }]

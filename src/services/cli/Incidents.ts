@@ -4,8 +4,8 @@ import { IncidentView } from "../../schema/api/IncidentsApi.ts"
 import { Alert } from "../../schema/verdict/Alert.ts"
 import { Incident } from "../../schema/verdict/Incident.ts"
 import { makeApi, serverFlag, understand } from "./ApiClient.ts"
-import { renderContributions } from "./devicePage.ts"
 import { streamFlag } from "./decisions.ts"
+import { renderContributions } from "./devicePage.ts"
 import { formatAge, formatCount, formatDigest, formatNumber, formatTime } from "./format.ts"
 import { optionalArgument, optionalChoiceFlag, optionalFlag, requiredArgument } from "./inputs.ts"
 import { limitFlag, outputFlag, printAs, printList, tableWidth } from "./Output.ts"
@@ -69,7 +69,12 @@ const get = subcommand({
 })
 
 /** `incidents describe`: one incident with its newest alerts as a page. */
-export const renderIncidentPage = (view: IncidentView, now: number, paint: Paint, width?: number): string => {
+export const renderIncidentPage = (
+  view: typeof IncidentView.Type,
+  now: number,
+  paint: Paint,
+  width?: number
+): string => {
   const { incident, alerts } = view
   const blocks = [
     renderPairs([
@@ -106,13 +111,13 @@ export const renderIncidentPage = (view: IncidentView, now: number, paint: Paint
     const explained = alerts.find((alert) => alert.contributions.length > 0)
     if (explained !== undefined) {
       const why = renderContributions(explained.contributions, paint, inner)
-      blocks.push(`${paint.bold(`Why offset ${explained.partition}/${explained.offset} alerted:`)}\n${why.replace(/^/gm, "  ")}`)
+      blocks.push(
+        `${paint.bold(`Why offset ${explained.partition}/${explained.offset} alerted:`)}\n${why.replace(/^/gm, "  ")}`
+      )
     }
   }
   return blocks.join("\n\n")
 }
-
-type IncidentView = typeof IncidentView.Type
 
 const describe = subcommand({
   name: "describe",
@@ -128,7 +133,12 @@ const describe = subcommand({
         body,
         Effect.gen(function* () {
           const view = yield* understand(api, `incident ${id}`, IncidentView)(body)
-          return renderIncidentPage(view, yield* Clock.currentTimeMillis, paintFor(screen.out.colour), yield* tableWidth)
+          return renderIncidentPage(
+            view,
+            yield* Clock.currentTimeMillis,
+            paintFor(screen.out.colour),
+            yield* tableWidth
+          )
         })
       )
     })
@@ -136,11 +146,16 @@ const describe = subcommand({
 
 /** The live feed's data: a CloudEvent around the alert, or the alert itself. */
 const decodeFeed = Schema.decodeUnknownEither(
-  Schema.parseJson(Schema.Union(Schema.Struct({ data: Alert }), Schema.transform(Alert, Schema.Struct({ data: Schema.typeSchema(Alert) }), {
-    strict: true,
-    decode: (data) => ({ data }),
-    encode: ({ data }) => data
-  })))
+  Schema.parseJson(
+    Schema.Union(
+      Schema.Struct({ data: Alert }),
+      Schema.transform(Alert, Schema.Struct({ data: Schema.typeSchema(Alert) }), {
+        strict: true,
+        decode: (data) => ({ data }),
+        encode: ({ data }) => data
+      })
+    )
+  )
 )
 
 /** One alert of the live feed in one line. */
@@ -178,7 +193,8 @@ const watch = subcommand({
             if (event.id !== "") lastId = event.id
             if (output === "json") return screen.out.write(`${event.data}\n`)
             const alert = Either.getRight(decodeFeed(event.data)).pipe(Option.map(({ data }) => data))
-            if (Option.isNone(alert)) return say("An alert came in a form that this version does not understand; -o json prints it.")
+            if (Option.isNone(alert))
+              return say("An alert came in a form that this version does not understand; -o json prints it.")
             if (output === "yaml") return printAs("yaml", alert.value, Effect.succeed(""))
             return screen.out.write(`${renderAlertLine(alert.value, paint)}\n`)
           })

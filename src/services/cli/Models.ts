@@ -28,7 +28,8 @@ const columns = (): ReadonlyArray<Column<ModelVersionRecord>> => [
 
 const List = Schema.Struct({ items: Schema.Array(ModelVersionRecord) })
 
-const listModels = (api: Api) => Effect.flatMap(api.get("/v1/models"), understand(api, "the list of models", List))
+const listModels = (api: Api) =>
+  Effect.flatMap(api.get("/v1/models"), understand(api, "the list of models", List))
 
 /** The whole digest for what was typed: the digest, its beginning (with or without `sha256:`), or a name. */
 const resolveDigest = (api: Api, typed: string) =>
@@ -72,10 +73,13 @@ const get = subcommand({
         body,
         rows:
           digest === undefined
-            ? Effect.map(understand(api, "the list of models", List)(body), (list) => list.items.slice(0, limit))
+            ? Effect.map(understand(api, "the list of models", List)(body), (list) =>
+                list.items.slice(0, limit)
+              )
             : Effect.map(understand(api, `model ${digest}`, ModelVersionRecord)(body), (record) => [record]),
         columns,
-        empty: "No models: rules and per-device baselines score. `groundstate train` makes one, `groundstate models register DIR` adds it."
+        empty:
+          "No models: rules and per-device baselines score. `groundstate train` makes one, `groundstate models register DIR` adds it."
       })
     })
 })
@@ -96,7 +100,10 @@ export const renderModelPage = (record: ModelVersionRecord): string =>
     [
       "Holds in",
       record.cells
-        .map((cell) => `${record.stream ?? "partition"}/${cell.partition} from offset ${cell.offset} at epoch ${cell.epoch}`)
+        .map(
+          (cell) =>
+            `${record.stream ?? "partition"}/${cell.partition} from offset ${cell.offset} at epoch ${cell.epoch}`
+        )
         .join("\n") || "no cell"
     ]
   ])
@@ -109,7 +116,11 @@ const describe = subcommand({
     Effect.gen(function* () {
       const api = yield* makeApi(server)
       const body = yield* api.get(`/v1/models/${yield* resolveDigest(api, digest)}`)
-      yield* printAs(output, body, Effect.map(understand(api, `model ${digest}`, ModelVersionRecord)(body), renderModelPage))
+      yield* printAs(
+        output,
+        body,
+        Effect.map(understand(api, `model ${digest}`, ModelVersionRecord)(body), renderModelPage)
+      )
     })
 })
 
@@ -158,7 +169,11 @@ const register = subcommand({
       const model = yield* install(folder, settings.dataDir)
       const known = model.fresh ? "registered" : "was registered already"
       if (stream === undefined) {
-        return yield* printAs(output, model, Effect.succeed(`model/${model.digest} ${known} (${printable(model.name)})`))
+        return yield* printAs(
+          output,
+          model,
+          Effect.succeed(`model/${model.digest} ${known} (${printable(model.name)})`)
+        )
       }
       yield* say(`model/${model.digest} ${known}; activating it on ${stream}.`)
       const api = yield* makeApi(server)
@@ -197,7 +212,12 @@ const activate = subcommand({
 const retire = subcommand({
   name: "retire",
   summary: "Take a version out of use; its streams fall back to the next rung of their ladder",
-  inputs: { digest: requiredArgument("DIGEST", digestAbout), server: serverFlag, by: operatorFlag, output: outputFlag },
+  inputs: {
+    digest: requiredArgument("DIGEST", digestAbout),
+    server: serverFlag,
+    by: operatorFlag,
+    output: outputFlag
+  },
   run: ({ digest, server, by, output }) =>
     Effect.gen(function* () {
       const api = yield* makeApi(server)

@@ -69,7 +69,8 @@ export const printList = <Row, E, R>(options: {
 }): Effect.Effect<void, E, R | Screen> =>
   Effect.gen(function* () {
     const screen = yield* Screen
-    if (options.form !== "table") return yield* screen.out.write(`${structured(options.form, options.body)}\n`)
+    if (options.form !== "table")
+      return yield* screen.out.write(`${structured(options.form, options.body)}\n`)
     const rows = yield* options.rows
     if (rows.length === 0) return yield* screen.err.write(`${options.empty}\n`)
     const now = yield* Clock.currentTimeMillis
@@ -108,7 +109,9 @@ export const watchList = <Row>(options: {
         const before = yield* Ref.get(seen)
         const after = new Map(items.map((item) => [options.keyOf(item), JSON.stringify(item)]))
         yield* Ref.set(seen, after)
-        const changed = items.filter((item) => before.get(options.keyOf(item)) !== after.get(options.keyOf(item)))
+        const changed = items.filter(
+          (item) => before.get(options.keyOf(item)) !== after.get(options.keyOf(item))
+        )
         if (options.form === "json") {
           yield* screen.out.write(changed.map((item) => `${JSON.stringify(item)}\n`).join(""))
         } else if (options.form === "yaml") {

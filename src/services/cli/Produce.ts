@@ -24,7 +24,9 @@ const REFUSED_TOLD_MAX = 20
 
 const brokersOf: Parse<ReadonlyArray<string>> = (text) => {
   const brokers = text.split(",").map((part) => part.trim())
-  return brokers.every((broker) => /^[^\s:]+:\d{1,5}$/.test(broker) || /^\[[0-9a-f:]+\]:\d{1,5}$/i.test(broker))
+  return brokers.every(
+    (broker) => /^[^\s:]+:\d{1,5}$/.test(broker) || /^\[[0-9a-f:]+\]:\d{1,5}$/i.test(broker)
+  )
     ? Either.right(brokers)
     : Either.left("wants host:port, several separated by commas")
 }
@@ -59,9 +61,16 @@ const openSink = (target: Target, definition: StreamDefinition | undefined, name
         })
       }
       if (target.server !== undefined) {
-        return yield* new UsageInvalid({ problem: "--server and --brokers exclude each other.", next: "Keep one of the two." })
+        return yield* new UsageInvalid({
+          problem: "--server and --brokers exclude each other.",
+          next: "Keep one of the two."
+        })
       }
-      return yield* kafkaSink({ brokers: target.brokers, topic, keyPath: target.key ?? definition?.identity.device })
+      return yield* kafkaSink({
+        brokers: target.brokers,
+        topic,
+        keyPath: target.key ?? definition?.identity.device
+      })
     }
     if (target.key !== undefined) {
       return yield* new UsageInvalid({
@@ -72,7 +81,10 @@ const openSink = (target: Target, definition: StreamDefinition | undefined, name
     const api = yield* makeApi(target.server)
     if (target.topic === undefined) return httpSink(api, name)
     const List = Schema.Struct({ items: Schema.Array(StreamView) })
-    const { items } = yield* Effect.flatMap(api.get("/v1/streams"), understand(api, "the list of streams", List))
+    const { items } = yield* Effect.flatMap(
+      api.get("/v1/streams"),
+      understand(api, "the list of streams", List)
+    )
     const served = items.find((item) => item.topic === target.topic)
     if (served === undefined) {
       return yield* new CommandFailed({
@@ -103,7 +115,10 @@ const pump = (
     const events = yield* openEventFile(file, definition)
     const progress = yield* makeProgress({ label: "produce", unit: "events" })
     const startedAt = yield* Clock.currentTimeMillis
-    const batchRows = options.rate === undefined ? BATCH_ROWS_MAX : Math.max(1, Math.min(BATCH_ROWS_MAX, Math.round(options.rate / 10)))
+    const batchRows =
+      options.rate === undefined
+        ? BATCH_ROWS_MAX
+        : Math.max(1, Math.min(BATCH_ROWS_MAX, Math.round(options.rate / 10)))
     const tell = (refused: ReadonlyArray<RefusedRow>) =>
       Effect.gen(function* () {
         for (const { row, detail } of refused) {
@@ -120,13 +135,17 @@ const pump = (
         totals.accepted += sent.accepted
         totals.rows += batch.length
         totals.next = batch[batch.length - 1].row + 1
-        const faults = batch.flatMap((row) => (row.fault === undefined ? [] : [{ row: row.row, detail: row.fault }]))
+        const faults = batch.flatMap((row) =>
+          row.fault === undefined ? [] : [{ row: row.row, detail: row.fault }]
+        )
         yield* tell([...faults, ...sent.refused].sort((a, b) => a.row - b.row))
         const share = events.share()
         const note = totals.refused === 0 ? "" : `${formatCount(totals.refused)} refused`
         yield* progress.update(totals.rows, {
           note,
-          ...(share === undefined || share === 0 ? {} : { total: share === 1 ? totals.rows : Math.round(totals.rows / share) })
+          ...(share === undefined || share === 0
+            ? {}
+            : { total: share === 1 ? totals.rows : Math.round(totals.rows / share) })
         })
         if (options.rate !== undefined) {
           const due = startedAt + (totals.rows / options.rate) * 1_000
@@ -134,7 +153,10 @@ const pump = (
           if (wait > 0) yield* Effect.sleep(Duration.millis(wait))
         }
       })
-    const next = Effect.tryPromise({ try: () => events.lots.next(), catch: (cause) => unreadable(file, cause) })
+    const next = Effect.tryPromise({
+      try: () => events.lots.next(),
+      catch: (cause) => unreadable(file, cause)
+    })
     yield* Effect.addFinalizer(() => Effect.promise(() => events.lots.return()))
     let batch: Array<EventRow> = []
     let characters = 0
@@ -165,18 +187,35 @@ export const produce = subcommand({
   ],
   examples: [
     ["produce --input flows.jsonl.gz --stream flows", "to the runner at GROUNDSTATE_SERVER"],
-    ["produce --input flows.csv --stream streams/flows.yaml --rate 500", "typed by the definition, 500 events a second"],
+    [
+      "produce --input flows.csv --stream streams/flows.yaml --rate 500",
+      "typed by the definition, 500 events a second"
+    ],
     ["produce --input flows.jsonl --topic flows --brokers 127.0.0.1:9092 --key device", "to Kafka itself"]
   ],
   inputs: {
     input: requiredFlag("input", { value: "FILE", about: "JSON lines or CSV, .gz of either" }),
-    stream: optionalFlag("stream", { value: "FILE.yaml|STREAM", about: "the stream's definition, or its name on the runner" }),
+    stream: optionalFlag("stream", {
+      value: "FILE.yaml|STREAM",
+      about: "the stream's definition, or its name on the runner"
+    }),
     topic: optionalFlag("topic", { value: "TOPIC", about: "the topic, in place of a stream" }),
     server: serverFlag,
     brokers: optionalFlag("brokers", { value: "HOST:PORT,…", about: "write to Kafka itself" }, brokersOf),
-    key: optionalFlag("key", { value: "FIELD", about: "field that keys the Kafka record; the definition's device without it" }),
-    rate: optionalFlag("rate", { value: "N", about: "at most so many events per second" }, numberBetween(0.01, 10_000_000)),
-    from: defaultFlag("from", { value: "ROW", about: "first row to send, to go on after a break", fallback: "1" }, wholeNumber(1, Number.MAX_SAFE_INTEGER)),
+    key: optionalFlag("key", {
+      value: "FIELD",
+      about: "field that keys the Kafka record; the definition's device without it"
+    }),
+    rate: optionalFlag(
+      "rate",
+      { value: "N", about: "at most so many events per second" },
+      numberBetween(0.01, 10_000_000)
+    ),
+    from: defaultFlag(
+      "from",
+      { value: "ROW", about: "first row to send, to go on after a break", fallback: "1" },
+      wholeNumber(1, Number.MAX_SAFE_INTEGER)
+    ),
     output: outputFlag
   },
   run: ({ input, stream, topic, server, brokers, key, rate, from, output }) =>
@@ -199,7 +238,13 @@ export const produce = subcommand({
       const eventsPerSecond = millis === 0 ? 0 : (totals.accepted * 1_000) / millis
       yield* printAs(
         output,
-        { rows: totals.rows, accepted: totals.accepted, refused: totals.refused, seconds: millis / 1_000, eventsPerSecond },
+        {
+          rows: totals.rows,
+          accepted: totals.accepted,
+          refused: totals.refused,
+          seconds: millis / 1_000,
+          eventsPerSecond
+        },
         Effect.succeed(
           renderPairs([
             ["Rows", formatCount(totals.rows)],

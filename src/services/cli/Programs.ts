@@ -2,6 +2,7 @@
 import { Context, type Effect } from "effect"
 import type { CliError } from "../../schema/error/CliError.ts"
 import type { ConfigInvalid } from "../../schema/error/ConfigError.ts"
+import type { TableRefused } from "../../schema/error/TrainError.ts"
 import type { StreamDefinition } from "../../schema/stream/StreamDefinition.ts"
 import type { LoadedStream } from "../runtime/definitions/StreamFiles.ts"
 import type { RunnerConfig } from "../runtime/Settings.ts"
@@ -58,6 +59,32 @@ export interface ReplaySummary {
   } | null
 }
 
+/** `train --features device`: rows as the stream's cells make them, with each device's own baseline. */
+export interface TrainDeviceOptions {
+  readonly input: string
+  readonly definition: StreamDefinition
+  readonly output: string
+  readonly name: string | undefined
+  readonly seed: number
+  readonly report: (label: string, done: number, total: number | undefined) => Effect.Effect<void>
+  readonly progress: (
+    phase: "read" | "trim" | "fit" | "calibrate" | "write",
+    done: number,
+    total: number
+  ) => void
+}
+
+export interface TrainedDevice {
+  readonly digest: string
+  readonly output: string
+  readonly rows: number
+  readonly skipped: number
+  readonly trimmed: number
+  readonly prototypes: number
+  readonly heldBack: number
+  readonly seconds: number
+}
+
 /** How far long work is, in its own unit; total undefined where nobody knows. */
 export type Report = (done: number, total: number | undefined) => Effect.Effect<void>
 
@@ -76,5 +103,8 @@ export class Programs extends Context.Tag("groundstate/services/cli/Programs")<
     ) => Effect.Effect<DemoSummary, ProgramError>
     /** A file's events through a cell of their own, without a log; `report` counts events. */
     readonly replay: (options: ReplayOptions, report: Report) => Effect.Effect<ReplaySummary, ProgramError>
+    readonly trainDevice: (
+      options: TrainDeviceOptions
+    ) => Effect.Effect<TrainedDevice, ProgramError | TableRefused>
   }
 >() {}

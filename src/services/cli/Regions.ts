@@ -27,11 +27,17 @@ const List = Schema.Struct({ items: Schema.Array(RegionReport) })
 const get = subcommand({
   name: "get",
   summary: "List regions, or one",
-  inputs: { region: optionalArgument("REGION", "its name; all without it"), server: serverFlag, output: outputFlag },
+  inputs: {
+    region: optionalArgument("REGION", "its name; all without it"),
+    server: serverFlag,
+    output: outputFlag
+  },
   run: ({ region, server, output }) =>
     Effect.gen(function* () {
       const api = yield* makeApi(server)
-      const body = yield* api.get(region === undefined ? "/v1/regions" : `/v1/regions/${encodeURIComponent(region)}`)
+      const body = yield* api.get(
+        region === undefined ? "/v1/regions" : `/v1/regions/${encodeURIComponent(region)}`
+      )
       yield* printList({
         form: output,
         body,
@@ -55,7 +61,9 @@ export const renderRegionPage = (report: RegionReport, now: number): string => {
     ["Autonomy", report.autonomy],
     [
       "Runners",
-      report.runners.map((runner) => `${printable(runner.name)}, up for ${formatAge(runner.startedAt, now)}`).join("\n") || "none"
+      report.runners
+        .map((runner) => `${printable(runner.name)}, up for ${formatAge(runner.startedAt, now)}`)
+        .join("\n") || "none"
     ],
     ["Streams", formatCount(totals.streams)],
     ["Cells", formatCount(totals.cells)],

@@ -3,8 +3,8 @@ import { Effect, Either } from "effect"
 import { formatCount, formatMillis, formatRate, formatShare, formatTime } from "./format.ts"
 import { defaultFlag, optionalFlag, type Parse, requiredFlag } from "./inputs.ts"
 import { formatFlag, printAs } from "./Output.ts"
-import { makeProgress } from "./progress.ts"
 import { Programs, type ReplaySummary } from "./Programs.ts"
+import { makeProgress } from "./progress.ts"
 import { loadStream } from "./streamDefinitions.ts"
 import { subcommand } from "./subcommand.ts"
 import { renderPairs } from "./table.ts"
@@ -13,7 +13,9 @@ const speedOf: Parse<number | undefined> = (text) => {
   if (text === "max") return Either.right(undefined)
   const match = /^(\d+(?:\.\d+)?)x$/.exec(text)
   const factor = match === null ? 0 : Number(match[1])
-  return factor > 0 ? Either.right(factor) : Either.left("wants `max`, or a factor of event time such as 1x or 10x")
+  return factor > 0
+    ? Either.right(factor)
+    : Either.left("wants `max`, or a factor of event time such as 1x or 10x")
 }
 
 const share = (part: number, whole: number): string => (whole === 0 ? "-" : formatShare(part / whole))
@@ -21,7 +23,10 @@ const share = (part: number, whole: number): string => (whole === 0 ? "-" : form
 /** The summary as text for people. */
 export const renderReplaySummary = (summary: ReplaySummary): string =>
   renderPairs([
-    ["Events", `${formatCount(summary.events)} in ${formatMillis(summary.seconds * 1_000)}, ${formatRate(summary.eventsPerSecond)}`],
+    [
+      "Events",
+      `${formatCount(summary.events)} in ${formatMillis(summary.seconds * 1_000)}, ${formatRate(summary.eventsPerSecond)}`
+    ],
     ["Event time", `${formatTime(summary.from)} to ${formatTime(summary.to)}`],
     ["Devices", formatCount(summary.devices)],
     ["Alerts", formatCount(summary.alerts)],
@@ -48,16 +53,35 @@ export const replay = subcommand({
     "The events go through the same decode, windows, baselines, model and rules as live ones. The same input, definition and model give the same alerts with the same ids."
   ],
   examples: [
-    ["replay --input flows.jsonl.gz --stream streams/flows.yaml --output alerts.jsonl", "what would have alerted"],
-    ["replay --input flows.csv --stream streams/flows.yaml --model models/flows --label attack", "how much of it a model catches"]
+    [
+      "replay --input flows.jsonl.gz --stream streams/flows.yaml --output alerts.jsonl",
+      "what would have alerted"
+    ],
+    [
+      "replay --input flows.csv --stream streams/flows.yaml --model models/flows --label attack",
+      "how much of it a model catches"
+    ]
   ],
   inputs: {
-    input: requiredFlag("input", { value: "FILE|FOLDER", about: "JSON lines or CSV, .gz of either, or a folder of such files" }),
+    input: requiredFlag("input", {
+      value: "FILE|FOLDER",
+      about: "JSON lines or CSV, .gz of either, or a folder of such files"
+    }),
     stream: requiredFlag("stream", { value: "FILE.yaml", about: "the stream definition" }),
-    model: optionalFlag("model", { value: "DIR", about: "model bundle; without it baselines and rules score" }),
-    speed: defaultFlag("speed", { value: "max|Nx", about: "as fast as it goes, or N times event time", fallback: "max" }, speedOf),
+    model: optionalFlag("model", {
+      value: "DIR",
+      about: "model bundle; without it baselines and rules score"
+    }),
+    speed: defaultFlag(
+      "speed",
+      { value: "max|Nx", about: "as fast as it goes, or N times event time", fallback: "max" },
+      speedOf
+    ),
     out: optionalFlag("output", { value: "FILE.jsonl", about: "file for the alerts, one CloudEvent a line" }),
-    label: optionalFlag("label", { value: "COLUMN", about: "which events are anomalies; never part of what is scored" }),
+    label: optionalFlag("label", {
+      value: "COLUMN",
+      about: "which events are anomalies; never part of what is scored"
+    }),
     form: formatFlag
   },
   run: ({ input, stream, model, speed, out, label, form }) =>
@@ -67,11 +91,16 @@ export const replay = subcommand({
       const summary = yield* Effect.scoped(
         Effect.gen(function* () {
           const progress = yield* makeProgress({ label: "replay", unit: "events" })
-          return yield* programs.replay({ input, definition, model, speed, output: out, label }, (done, total) =>
-            progress.update(done, total === undefined ? {} : { total })
+          return yield* programs.replay(
+            { input, definition, model, speed, output: out, label },
+            (done, total) => progress.update(done, total === undefined ? {} : { total })
           )
         })
       )
-      yield* printAs(form, summary, Effect.sync(() => renderReplaySummary(summary)))
+      yield* printAs(
+        form,
+        summary,
+        Effect.sync(() => renderReplaySummary(summary))
+      )
     })
 })

@@ -3,8 +3,8 @@ import { Effect, Runtime } from "effect"
 import { explainTable } from "./explainTable.ts"
 import { formatCount, formatShare } from "./format.ts"
 import { defaultFlag, numberBetween, optionalFlag, requiredFlag } from "./inputs.ts"
-import { openModel } from "./openModel.ts"
 import { formatFlag, printAs } from "./Output.ts"
+import { openModel } from "./openModel.ts"
 import { printable } from "./paint.ts"
 import { makeProgress } from "./progress.ts"
 import { say } from "./Screen.ts"
@@ -14,7 +14,11 @@ import { renderPairs } from "./table.ts"
 /** `--alert-share` of what judges tables. */
 export const alertShareFlag = defaultFlag(
   "alert-share",
-  { value: "P", about: "rows with a p-value of at most this alert: about the share of normal rows that do", fallback: "0.01" },
+  {
+    value: "P",
+    about: "rows with a p-value of at most this alert: about the share of normal rows that do",
+    fallback: "0.01"
+  },
   numberBetween(0, 1)
 )
 
@@ -28,12 +32,20 @@ export const tellMisfits = (misfits: {
   Effect.gen(function* () {
     const { broken, brokenExamples = [], unreadableCells, missingColumns } = misfits
     if (broken > 0) {
-      const examples = brokenExamples.length === 0 ? "" : ` (${printable(brokenExamples.slice(0, 3).join("; "))})`
-      yield* say(`Note: ${formatCount(broken)} rows can't be read${examples}; they are scored as rows without values.`)
+      const examples =
+        brokenExamples.length === 0 ? "" : ` (${printable(brokenExamples.slice(0, 3).join("; "))})`
+      yield* say(
+        `Note: ${formatCount(broken)} rows can't be read${examples}; they are scored as rows without values.`
+      )
     }
-    if (unreadableCells > 0) yield* say(`Note: ${formatCount(unreadableCells)} cells of numeric columns are no numbers; they count as missing.`)
+    if (unreadableCells > 0)
+      yield* say(
+        `Note: ${formatCount(unreadableCells)} cells of numeric columns are no numbers; they count as missing.`
+      )
     if (missingColumns.length > 0) {
-      yield* say(`Note: the table lacks ${printable(missingColumns.slice(0, 8).join(", "))}${missingColumns.length > 8 ? ", …" : ""}; they count as missing.`)
+      yield* say(
+        `Note: the table lacks ${printable(missingColumns.slice(0, 8).join(", "))}${missingColumns.length > 8 ? ", …" : ""}; they count as missing.`
+      )
     }
   })
 
@@ -52,7 +64,10 @@ export const score = subcommand({
     model: requiredFlag("model", { value: "DIR", about: "the model bundle" }),
     input: requiredFlag("input", { value: "FILE", about: "CSV or JSON lines, .gz of either" }),
     file: requiredFlag("output", { value: "FILE", about: "CSV for the scores; it appears when it is whole" }),
-    explain: optionalFlag("explain", { value: "FILE.jsonl", about: "why each alerting row alerts, one JSON object a line" }),
+    explain: optionalFlag("explain", {
+      value: "FILE.jsonl",
+      about: "why each alerting row alerts, one JSON object a line"
+    }),
     label: optionalFlag("label", { value: "COLUMN", about: "a label column of the table, not scored" }),
     share: alertShareFlag,
     form: formatFlag
@@ -67,7 +82,8 @@ export const score = subcommand({
         const step = model.steps[0]
         const options = {
           manifest: model.manifest,
-          score: (rows: Float32Array, count: number, energies: Float32Array) => model.score(step, rows, count, energies),
+          score: (rows: Float32Array, count: number, energies: Float32Array) =>
+            model.score(step, rows, count, energies),
           step,
           input,
           label,
@@ -80,7 +96,10 @@ export const score = subcommand({
             run(progress.update(rows))
           }
         })
-        const explained = explain === undefined ? 0 : yield* explainTable({ model, step, input, label, share, output: explain })
+        const explained =
+          explain === undefined
+            ? 0
+            : yield* explainTable({ model, step, input, label, share, output: explain })
         yield* tellMisfits(summary)
         yield* printAs(
           form,
@@ -88,9 +107,14 @@ export const score = subcommand({
           Effect.succeed(
             renderPairs([
               ["Rows", formatCount(summary.rows)],
-              ["Alerts", `${formatCount(summary.alerts)} (${formatShare(summary.rows === 0 ? 0 : summary.alerts / summary.rows)})`],
+              [
+                "Alerts",
+                `${formatCount(summary.alerts)} (${formatShare(summary.rows === 0 ? 0 : summary.alerts / summary.rows)})`
+              ],
               ["Scores in", printable(file)],
-              ...(explain === undefined ? [] : ([["Explained in", `${printable(explain)}, ${formatCount(explained)} rows`]] as const)),
+              ...(explain === undefined
+                ? []
+                : ([["Explained in", `${printable(explain)}, ${formatCount(explained)} rows`]] as const)),
               ["Model", model.digest]
             ])
           )

@@ -1,8 +1,11 @@
 // `groundstate train`: a table of rows to a model bundle, in two passes and without a network.
 import { Effect, Runtime } from "effect"
+import { UsageInvalid } from "../../schema/error/CliError.ts"
+import type { StreamDefinition } from "../../schema/stream/StreamDefinition.ts"
 import { formatCount, formatMillis } from "./format.ts"
-import { defaultFlag, optionalFlag, requiredFlag, wholeNumber } from "./inputs.ts"
-import { formatFlag, printAs } from "./Output.ts"
+import { choiceFlag, defaultFlag, optionalFlag, requiredFlag, wholeNumber } from "./inputs.ts"
+import { formatFlag, type OutputForm, printAs } from "./Output.ts"
+import { Programs } from "./Programs.ts"
 import { printable } from "./paint.ts"
 import { makeProgress } from "./progress.ts"
 import { say } from "./Screen.ts"
@@ -18,6 +21,51 @@ const phaseWords = {
   write: "writing"
 } as const
 
+const trainPerDevice = (
+  input: string,
+  definition: StreamDefinition,
+  folder: string,
+  name: string | undefined,
+  seed: number,
+  form: OutputForm
+) =>
+  Effect.gen(function* () {
+    const programs = yield* Programs
+    const summary = yield* Effect.scoped(
+      Effect.gen(function* () {
+        const progress = yield* makeProgress({ label: phaseWords.read, unit: "steps" })
+        const run = Runtime.runFork(yield* Effect.runtime<never>())
+        return yield* programs.trainDevice({
+          input,
+          definition,
+          output: folder,
+          name,
+          seed,
+          report: (label, done, total) =>
+            progress.update(done, { label, ...(total === undefined ? {} : { total }) }),
+          progress: (phase, done, total) => {
+            run(progress.update(done, { label: phaseWords[phase], ...(total > 0 ? { total } : {}) }))
+          }
+        })
+      })
+    )
+    yield* printAs(
+      form,
+      summary,
+      Effect.succeed(
+        renderPairs([
+          ["Model", summary.digest],
+          ["Written to", printable(summary.output)],
+          ["Events", `${formatCount(summary.rows)} in the sample, ${formatCount(summary.skipped)} refused`],
+          ["Left out", `${formatCount(summary.trimmed)} suspects`],
+          ["Prototypes", formatCount(summary.prototypes)],
+          ["Held back", `${formatCount(summary.heldBack)} rows, for calibration`],
+          ["Took", formatMillis(summary.seconds * 1_000)]
+        ])
+      )
+    )
+  })
+
 export const train = subcommand({
   name: "train",
   summary: "Train a model of what is normal on a table",
@@ -27,20 +75,48 @@ export const train = subcommand({
   ],
   examples: [
     ["train --input flows.csv --output models/flows --label attack", "columns inferred"],
-    ["train --input flows.jsonl --stream streams/flows.yaml --output models/flows", "columns as the stream declares them"]
+    [
+      "train --input flows.jsonl --stream streams/flows.yaml --output models/flows",
+      "columns as the stream declares them"
+    ]
   ],
   inputs: {
     input: requiredFlag("input", { value: "FILE", about: "CSV or JSON lines, .gz of either" }),
-    stream: optionalFlag("stream", { value: "FILE.yaml", about: "a stream definition that declares the columns" }),
-    folder: requiredFlag("output", { value: "DIR", about: "folder for the bundle; one that holds a bundle is replaced" }),
+    stream: optionalFlag("stream", {
+      value: "FILE.yaml",
+      about: "a stream definition that declares the columns"
+    }),
+    folder: requiredFlag("output", {
+      value: "DIR",
+      about: "folder for the bundle; one that holds a bundle is replaced"
+    }),
     name: optionalFlag("name", { value: "NAME", about: "name of the model; the folder's without it" }),
-    seed: defaultFlag("seed", { value: "N", about: "decides every random choice", fallback: "1" }, wholeNumber(0, 2 ** 31 - 1)),
+    seed: defaultFlag(
+      "seed",
+      { value: "N", about: "decides every random choice", fallback: "1" },
+      wholeNumber(0, 2 ** 31 - 1)
+    ),
     label: optionalFlag("label", { value: "COLUMN", about: "never trained on" }),
+    features: choiceFlag("features", {
+      choices: ["row", "device"],
+      about:
+        "row: each row by itself, for `score`; device: with each device's own baseline, as cells see it, for runners and `replay`",
+      fallback: "row"
+    }),
     form: formatFlag
   },
-  run: ({ input, stream, folder, name, seed, label, form }) =>
+  run: ({ input, stream, folder, name, seed, label, features, form }) =>
     Effect.gen(function* () {
       const definition = stream === undefined ? undefined : yield* loadStream(stream)
+      if (features === "device") {
+        if (definition === undefined) {
+          return yield* new UsageInvalid({
+            problem: "`--features device` needs to know what a device is.",
+            next: "Add --stream FILE.yaml."
+          })
+        }
+        return yield* trainPerDevice(input, definition, folder, name, seed, form)
+      }
       const { trainTable } = yield* Effect.promise(() => import("../train/trainTable.ts"))
       const summary = yield* Effect.scoped(
         Effect.gen(function* () {
@@ -60,7 +136,9 @@ export const train = subcommand({
           })
         })
       )
-      yield* Effect.forEach(summary.notices, (notice) => say(`Note: ${printable(notice)}.`), { discard: true })
+      yield* Effect.forEach(summary.notices, (notice) => say(`Note: ${printable(notice)}.`), {
+        discard: true
+      })
       const used = summary.columns.filter((column) => column.type !== "ignored")
       yield* printAs(
         form,
@@ -69,7 +147,10 @@ export const train = subcommand({
           renderPairs([
             ["Model", summary.digest],
             ["Written to", printable(summary.output)],
-            ["Rows", `${formatCount(summary.rows)} read, ${formatCount(summary.sampled)} in the sample, ${formatCount(summary.skipped)} unreadable`],
+            [
+              "Rows",
+              `${formatCount(summary.rows)} read, ${formatCount(summary.sampled)} in the sample, ${formatCount(summary.skipped)} unreadable`
+            ],
             ["Left out", `${formatCount(summary.trimmed)} suspects`],
             [
               "Columns",

@@ -23,7 +23,12 @@ export interface Check {
 }
 
 const ok = (check: string, found: string): Check => ({ check, status: "ok", found, fix: "" })
-const warning = (check: string, found: string, fix: string): Check => ({ check, status: "warning", found, fix })
+const warning = (check: string, found: string, fix: string): Check => ({
+  check,
+  status: "warning",
+  found,
+  fix
+})
 const failed = (check: string, found: string, fix: string): Check => ({ check, status: "failed", found, fix })
 
 const NODE_MINIMUM = [20, 19] as const
@@ -50,7 +55,11 @@ export const checkLoop: Effect.Effect<Check> = Effect.gen(function* () {
   const found = `timers up to ${late.toFixed(1)} ms late (p99)`
   return late <= LOOP_WARNING_MILLIS
     ? ok("clock", found)
-    : warning("clock", found, "the machine is busy or throttled: give the runner a core of its own, or raise its CPU limit")
+    : warning(
+        "clock",
+        found,
+        "the machine is busy or throttled: give the runner a core of its own, or raise its CPU limit"
+      )
 })
 
 const nearestFolder = async (path: string): Promise<string> => {
@@ -67,7 +76,8 @@ export const checkDataDir = (dataDir: string): Effect.Effect<Check> =>
     const folder = await nearestFolder(dataDir)
     const made = folder === dataDir
     try {
-      if (!(await stat(folder)).isDirectory()) return failed("data folder", `${folder} is no folder`, "name another dataDir, or move the file away")
+      if (!(await stat(folder)).isDirectory())
+        return failed("data folder", `${folder} is no folder`, "name another dataDir, or move the file away")
       await access(folder, constants.W_OK | constants.X_OK)
       if (made) {
         const probe = join(folder, `.doctor-${randomUUID()}`)
@@ -75,13 +85,23 @@ export const checkDataDir = (dataDir: string): Effect.Effect<Check> =>
         await rm(probe)
       }
     } catch (cause) {
-      return failed("data folder", `${folder} can't be written (${(cause as Error).message})`, "give this user the folder (chown), or name another dataDir")
+      return failed(
+        "data folder",
+        `${folder} can't be written (${(cause as Error).message})`,
+        "give this user the folder (chown), or name another dataDir"
+      )
     }
     const { bavail, bsize } = await statfs(folder)
     const free = bavail * bsize
     const found = `${dataDir}${made ? "" : " will be made"}, ${formatBytes(free)} free`
-    if (free < DISK_MINIMUM_BYTES) return failed("data folder", found, "free some space, or name a dataDir on another disk")
-    if (free < DISK_WARNING_BYTES) return warning("data folder", found, "the embedded log keeps up to log.retainBytesMax: lower it, or make room")
+    if (free < DISK_MINIMUM_BYTES)
+      return failed("data folder", found, "free some space, or name a dataDir on another disk")
+    if (free < DISK_WARNING_BYTES)
+      return warning(
+        "data folder",
+        found,
+        "the embedded log keeps up to log.retainBytesMax: lower it, or make room"
+      )
     return ok("data folder", found)
   })
 
@@ -96,13 +116,21 @@ export const checkSqlite: Effect.Effect<Check> = Effect.gen(function* () {
   const version = yield* Effect.flatMap(
     SqlClient.SqlClient,
     (sql) => sql<{ readonly version: string }>`SELECT sqlite_version() AS version`
-  ).pipe(Effect.provide(layerSqlite({ filename: join(folder, "doctor.db"), durability: "normal", busyTimeoutMillis: 1_000 })))
+  ).pipe(
+    Effect.provide(
+      layerSqlite({ filename: join(folder, "doctor.db"), durability: "normal", busyTimeoutMillis: 1_000 })
+    )
+  )
   return ok("sqlite", `version ${version[0].version} opens and migrates a database`)
 }).pipe(
   Effect.scoped,
   Effect.catchAllCause((cause) =>
     Effect.succeed(
-      failed("sqlite", `it does not open (${rootCause(firstOf(cause))})`, "install the dependencies again for this machine (`npm ci`); on Alpine use the glibc image")
+      failed(
+        "sqlite",
+        `it does not open (${rootCause(firstOf(cause))})`,
+        "install the dependencies again for this machine (`npm ci`); on Alpine use the glibc image"
+      )
     )
   )
 )
@@ -125,7 +153,11 @@ export const checkOnnx: Effect.Effect<Check> = Effect.tryPromise(async () => {
 }).pipe(
   Effect.catchAll((error) =>
     Effect.succeed(
-      failed("onnxruntime", `it does not score (${rootCause(error)})`, "install the dependencies again for this machine (`npm ci`); without it baselines and rules still score")
+      failed(
+        "onnxruntime",
+        `it does not score (${rootCause(error)})`,
+        "install the dependencies again for this machine (`npm ci`); without it baselines and rules still score"
+      )
     )
   )
 )
@@ -133,7 +165,8 @@ export const checkOnnx: Effect.Effect<Check> = Effect.tryPromise(async () => {
 /** The brokers answer; the embedded log needs nothing but the data folder. */
 export const checkLog = (settings: RunnerConfig): Effect.Effect<Check> => {
   const { kind, kafka } = settings.log
-  if (kind === "embedded" || kafka === undefined) return Effect.succeed(ok("event log", "embedded, in the data folder"))
+  if (kind === "embedded" || kafka === undefined)
+    return Effect.succeed(ok("event log", "embedded, in the data folder"))
   const where = kafka.brokers.join(", ")
   return Effect.gen(function* () {
     const { KafkaLog } = yield* Effect.promise(() => import("../ingest/KafkaLog.ts"))
@@ -157,7 +190,11 @@ export const checkLog = (settings: RunnerConfig): Effect.Effect<Check> => {
     Effect.timeout("8 seconds"),
     Effect.catchAllCause((cause) =>
       Effect.succeed(
-        failed("event log", `Kafka at ${where} does not answer (${rootCause(firstOf(cause))})`, "check log.kafka.brokers, the network and the credentials")
+        failed(
+          "event log",
+          `Kafka at ${where} does not answer (${rootCause(firstOf(cause))})`,
+          "check log.kafka.brokers, the network and the credentials"
+        )
       )
     )
   )
@@ -166,8 +203,12 @@ export const checkLog = (settings: RunnerConfig): Effect.Effect<Check> => {
 const portTaken = (host: string, port: number): Effect.Effect<string | undefined> =>
   Effect.async((resume) => {
     const server = createServer()
-    server.once("error", (error: NodeJS.ErrnoException) => resume(Effect.succeed(error.code ?? error.message)))
-    server.listen({ host, port, exclusive: true }, () => server.close(() => resume(Effect.succeed(undefined))))
+    server.once("error", (error: NodeJS.ErrnoException) =>
+      resume(Effect.succeed(error.code ?? error.message))
+    )
+    server.listen({ host, port, exclusive: true }, () =>
+      server.close(() => resume(Effect.succeed(undefined)))
+    )
   })
 
 const decodeReadiness = Schema.decodeUnknown(Schema.parseJson(ReadinessReport))
@@ -180,20 +221,39 @@ export const checkPort = (settings: RunnerConfig): Effect.Effect<Check, never, H
     if (port === 0) return ok("http port", "a free one is picked at start")
     const taken = yield* portTaken(host, port)
     if (taken === undefined) return ok("http port", `${where} is free: no runner is up`)
-    if (taken === "EACCES") return failed("http port", `this user may not listen on ${where}`, "name a port from 1024 on (http.port)")
-    if (taken !== "EADDRINUSE") return failed("http port", `${where} can't be used (${taken})`, "name an address of this machine (http.host)")
+    if (taken === "EACCES")
+      return failed(
+        "http port",
+        `this user may not listen on ${where}`,
+        "name a port from 1024 on (http.port)"
+      )
+    if (taken !== "EADDRINUSE")
+      return failed(
+        "http port",
+        `${where} can't be used (${taken})`,
+        "name an address of this machine (http.host)"
+      )
     const client = yield* HttpClient.HttpClient
     const reach = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host
-    const report = yield* client.get(`http://${reach.includes(":") ? `[${reach}]` : reach}:${port}/readyz`).pipe(
-      Effect.flatMap((response) => response.text),
-      Effect.flatMap(decodeReadiness),
-      Effect.scoped,
-      Effect.timeout("3 seconds"),
-      Effect.option
-    )
-    if (report._tag === "None") return failed("http port", `another program has ${where}`, "stop it, or name another port (http.port)")
+    const report = yield* client
+      .get(`http://${reach.includes(":") ? `[${reach}]` : reach}:${port}/readyz`)
+      .pipe(
+        Effect.flatMap((response) => response.text),
+        Effect.flatMap(decodeReadiness),
+        Effect.scoped,
+        Effect.timeout("3 seconds"),
+        Effect.option
+      )
+    if (report._tag === "None")
+      return failed("http port", `another program has ${where}`, "stop it, or name another port (http.port)")
     if (report.value.ready) return ok("http port", `a runner answers at ${where} and is ready`)
-    const reasons = report.value.components.filter((part) => !part.ready).map((part) => `${part.component}: ${part.reason ?? "not ready"}`)
-    return warning("http port", `a runner answers at ${where} and is not ready (${reasons.join("; ")})`, "see the runner's log; it becomes ready by itself once the part answers")
+    const reasons = report.value.components
+      .filter((part) => !part.ready)
+      .map((part) => `${part.component}: ${part.reason ?? "not ready"}`)
+    return warning(
+      "http port",
+      `a runner answers at ${where} and is not ready (${reasons.join("; ")})`,
+      "see the runner's log; it becomes ready by itself once the part answers"
+    )
   })
 }

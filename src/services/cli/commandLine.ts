@@ -11,7 +11,12 @@ export type Asked =
   | { readonly kind: "version" }
   /** A group without its verb: its help is shown, but the command line was not complete. */
   | { readonly kind: "incomplete"; readonly page: Page; readonly path: ReadonlyArray<string> }
-  | { readonly kind: "run"; readonly words: ReadonlyArray<string>; readonly page: Page; readonly path: ReadonlyArray<string> }
+  | {
+      readonly kind: "run"
+      readonly words: ReadonlyArray<string>
+      readonly page: Page
+      readonly path: ReadonlyArray<string>
+    }
 
 const helpFor = (path: ReadonlyArray<string>): string => `See \`${path.join(" ")} --help\`.`
 
@@ -19,7 +24,10 @@ const helpFor = (path: ReadonlyArray<string>): string => `See \`${path.join(" ")
  * Reads the words behind the program's name. Flags come out in the form that @effect/cli takes (`-o=json` and
  * `-ojson` as `-o json`), before the arguments. An unknown command or flag is named with the nearest known one.
  */
-export const readCommandLine = (root: Page, words: ReadonlyArray<string>): Either.Either<Asked, UsageInvalid> => {
+export const readCommandLine = (
+  root: Page,
+  words: ReadonlyArray<string>
+): Either.Either<Asked, UsageInvalid> => {
   let page = root
   const path = [root.name]
   let next = 0
@@ -56,7 +64,9 @@ export const readCommandLine = (root: Page, words: ReadonlyArray<string>): Eithe
     const [flag, inline] = split
     if (flag.value === undefined) {
       if (inline !== undefined) {
-        return Either.left(new UsageInvalid({ problem: `--${flag.name} takes no value.`, next: helpFor(path) }))
+        return Either.left(
+          new UsageInvalid({ problem: `--${flag.name} takes no value.`, next: helpFor(path) })
+        )
       }
       flags.push(`--${flag.name}`)
       continue
@@ -64,7 +74,19 @@ export const readCommandLine = (root: Page, words: ReadonlyArray<string>): Eithe
     const value = inline ?? words[++next]
     if (value === undefined) {
       return Either.left(
-        new UsageInvalid({ problem: `--${flag.name} needs a value: --${flag.name} ${flag.value}.`, next: helpFor(path) })
+        new UsageInvalid({
+          problem: `--${flag.name} needs a value: --${flag.name} ${flag.value}.`,
+          next: helpFor(path)
+        })
+      )
+    }
+    if (flag.choices !== undefined && !flag.choices.includes(value)) {
+      const near = nearestName(value, flag.choices)
+      return Either.left(
+        new UsageInvalid({
+          problem: `--${flag.name} takes ${flag.choices.join(", ")}, not '${value}'.`,
+          next: near === undefined ? helpFor(path) : `Did you mean --${flag.name} ${near}? ${helpFor(path)}`
+        })
       )
     }
     flags.push(`--${flag.name}`, value)
@@ -84,7 +106,10 @@ export const readCommandLine = (root: Page, words: ReadonlyArray<string>): Eithe
   if (positional.length < least.length) {
     const missing = least[positional.length]
     return Either.left(
-      new UsageInvalid({ problem: `\`${path.join(" ")}\` needs ${missing.name}: ${missing.about}.`, next: helpFor(path) })
+      new UsageInvalid({
+        problem: `\`${path.join(" ")}\` needs ${missing.name}: ${missing.about}.`,
+        next: helpFor(path)
+      })
     )
   }
   if (!page.arguments.some((argument) => argument.repeated) && positional.length > page.arguments.length) {
@@ -119,7 +144,10 @@ const unknownCommand = (page: Page, path: ReadonlyArray<string>, word: string): 
   const near = nearestName(word, names)
   return new UsageInvalid({
     problem: `\`${path.join(" ")}\` has no command '${word}'.`,
-    next: near === undefined ? `It has ${names.join(", ")}. ${helpFor(path)}` : `Did you mean \`${[...path, near].join(" ")}\`? ${helpFor(path)}`
+    next:
+      near === undefined
+        ? `It has ${names.join(", ")}. ${helpFor(path)}`
+        : `Did you mean \`${[...path, near].join(" ")}\`? ${helpFor(path)}`
   })
 }
 

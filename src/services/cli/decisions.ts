@@ -38,6 +38,7 @@ export const sendOnce = (api: Api, path: string, body: unknown): Effect.Effect<u
     const headers = { "idempotency-key": randomUUID() }
     return Effect.retry(api.post(path, body, { headers }), {
       times: 1,
-      while: (error) => error._tag === "ServerUnavailable" && /timeout|within|reset|socket/i.test(error.detail)
+      while: (error) =>
+        error._tag === "ServerUnavailable" && /timeout|within|reset|socket/i.test(error.detail)
     })
   })

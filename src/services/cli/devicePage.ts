@@ -13,7 +13,11 @@ const valueText = (value: number | string | null): string =>
   value === null ? "-" : typeof value === "number" ? formatNumber(value) : value
 
 /** The features that raised an energy, each with a bar as long as its share of the largest. */
-export const renderContributions = (contributions: ReadonlyArray<Contribution>, paint: Paint, width?: number): string => {
+export const renderContributions = (
+  contributions: ReadonlyArray<Contribution>,
+  paint: Paint,
+  width?: number
+): string => {
   const shown = contributions.slice(0, CONTRIBUTIONS_SHOWN)
   const top = Math.max(1e-12, ...shown.map((item) => Math.abs(item.energy)))
   return renderTable<Contribution>(
@@ -22,7 +26,8 @@ export const renderContributions = (contributions: ReadonlyArray<Contribution>, 
       { header: "NATS", align: "right", cell: (item) => formatNumber(item.energy) },
       {
         header: "SHARE",
-        cell: (item) => "█".repeat(Math.max(item.energy === 0 ? 0 : 1, Math.round((Math.abs(item.energy) / top) * BAR))),
+        cell: (item) =>
+          "█".repeat(Math.max(item.energy === 0 ? 0 : 1, Math.round((Math.abs(item.energy) / top) * BAR))),
         paint: (text, item) => (item.energy >= 0 ? paint.red(text) : paint.green(text))
       },
       { header: "OBSERVED", align: "right", cell: (item) => valueText(item.observed) },
@@ -82,13 +87,17 @@ export const renderDevicePage = (view: DeviceView, now: number, paint: Paint, wi
       ["Cell", `${view.stream}/${view.partition}, owned by ${printable(view.owner)} at epoch ${view.epoch}`],
       ["Events", formatCount(cell.events)],
       ["Last event", `${formatTime(cell.lastEventAt)} (${formatAge(cell.lastEventAt, now)} ago)`],
-      ["Threshold", `${cell.thresholdShift >= 0 ? "+" : ""}${formatNumber(cell.thresholdShift)} nats earned by this device`],
+      [
+        "Threshold",
+        `${cell.thresholdShift >= 0 ? "+" : ""}${formatNumber(cell.thresholdShift)} nats earned by this device`
+      ],
       ["Quiet until", formatTime(cell.quietUntil)],
       ["Version", String(view.record.version)],
       ...decisions(view)
     ])
   ]
-  const section = (title: string, body: string) => blocks.push(`${paint.bold(`${title}:`)}\n${indented(body)}`)
+  const section = (title: string, body: string) =>
+    blocks.push(`${paint.bold(`${title}:`)}\n${indented(body)}`)
   if (cell.baselines.length > 0) {
     section(
       "Baselines",
@@ -128,14 +137,20 @@ export const renderDevicePage = (view: DeviceView, now: number, paint: Paint, wi
           { header: "PATH", cell: (row) => row.path },
           { header: "ENERGY", align: "right", cell: (row) => formatNumber(row.energy) },
           { header: "P-VALUE", align: "right", cell: (row) => formatNumber(row.pvalue) },
-          { header: "ALERT", cell: (row) => (row.alerted ? "yes" : "no"), paint: (text, row) => (row.alerted ? paint.red(text) : text) }
+          {
+            header: "ALERT",
+            cell: (row) => (row.alerted ? "yes" : "no"),
+            paint: (text, row) => (row.alerted ? paint.red(text) : text)
+          }
         ],
         recent.slice(0, SCORES_SHOWN),
         inner
       )
     )
   }
-  const explained = recent.find((row) => row.alerted && row.contributions.length > 0) ?? recent.find((row) => row.contributions.length > 0)
+  const explained =
+    recent.find((row) => row.alerted && row.contributions.length > 0) ??
+    recent.find((row) => row.contributions.length > 0)
   if (explained !== undefined) {
     section(
       `Why ${explained.alerted ? "it alerted" : "that score"} at offset ${explained.offset}`,

@@ -33,11 +33,15 @@ export const eventColumns = (
     declared.set(device, { path: device.split("."), kind: "text" })
     if (id !== undefined) declared.set(id, { path: id.split("."), kind: "text" })
   }
-  return names.map((name) => declared.get(name) ?? { path: definition === undefined ? [name] : name.split("."), kind: "auto" })
+  return names.map(
+    (name) =>
+      declared.get(name) ?? { path: definition === undefined ? [name] : name.split("."), kind: "auto" }
+  )
 }
 
 // JSON's own number syntax: `007` and `+1` stay texts, as they would not come back the same.
-const isNumber = (text: string): boolean => /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(text) && Number.isFinite(Number(text))
+const isNumber = (text: string): boolean =>
+  /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(text) && Number.isFinite(Number(text))
 
 const valueOf = (kind: Kind, cell: string): string | number | boolean => {
   if (kind === "text") return cell
@@ -66,7 +70,12 @@ export const eventJson = (columns: ReadonlyArray<EventColumn>, cells: ReadonlyAr
       if (typeof inner === "object" && inner !== null) place = inner as Record<string, unknown>
       else {
         const made: Record<string, unknown> = {}
-        Object.defineProperty(place, key, { value: made, enumerable: true, writable: true, configurable: true })
+        Object.defineProperty(place, key, {
+          value: made,
+          enumerable: true,
+          writable: true,
+          configurable: true
+        })
         place = made
       }
     }

@@ -45,7 +45,10 @@ const definitions = (
       const lines = wrapText(about, Math.max(30, width - widest - 5))
       const lead = " ".repeat(widest + 5)
       const [first, ...rest] = cellWidth(term) > widest ? ["", ...lines] : lines
-      return [`  ${paint.cyan(padTo(term, widest))}   ${first}`.trimEnd(), ...rest.map((line) => lead + line)].join("\n")
+      return [
+        `  ${paint.cyan(padTo(term, widest))}   ${first}`.trimEnd(),
+        ...rest.map((line) => lead + line)
+      ].join("\n")
     })
     .join("\n")
 }

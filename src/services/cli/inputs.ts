@@ -11,6 +11,8 @@ export interface FlagDoc {
   readonly about: string
   readonly fallback: string | undefined
   readonly required: boolean
+  /** The words it takes; undefined where it takes any. */
+  readonly choices: ReadonlyArray<string> | undefined
 }
 
 export interface ArgumentDoc {
@@ -39,7 +41,10 @@ export type Parse<A> = (text: string) => Either.Either<A, string>
 const invalid = (text: string) => ValidationError.invalidValue(HelpDoc.p(text))
 
 const textOption = (name: string, words: FlagWords): Options.Options<string> => {
-  const option = Options.text(name).pipe(Options.withDescription(words.about), Options.withPseudoName(words.value))
+  const option = Options.text(name).pipe(
+    Options.withDescription(words.about),
+    Options.withPseudoName(words.value)
+  )
   return words.alias === undefined ? option : Options.withAlias(option, words.alias)
 }
 
@@ -54,7 +59,7 @@ const parsedOption = <A>(name: string, words: FlagWords, parse: Parse<A>): Optio
 const flagDoc = (
   name: string,
   words: { readonly alias?: string; readonly value?: string; readonly about: string },
-  more: { readonly fallback?: string; readonly required?: boolean }
+  more: { readonly fallback?: string; readonly required?: boolean; readonly choices?: ReadonlyArray<string> }
 ): FlagDoc => ({
   kind: "flag",
   name,
@@ -62,7 +67,8 @@ const flagDoc = (
   value: words.value,
   about: words.about,
   fallback: more.fallback,
-  required: more.required ?? false
+  required: more.required ?? false,
+  choices: more.choices
 })
 
 /** A flag that must be given. */
@@ -91,20 +97,33 @@ export const defaultFlag = <A = string>(
   words: FlagWords & { readonly fallback: string },
   parse: Parse<A> = anyText as Parse<A>
 ): Input<NoInfer<A>> => ({
-  parser: parsedOption(name, words, parse).pipe(Options.withDefault(Either.getOrThrow(parse(words.fallback)))),
+  parser: parsedOption(name, words, parse).pipe(
+    Options.withDefault(Either.getOrThrow(parse(words.fallback)))
+  ),
   doc: flagDoc(name, words, { fallback: words.fallback })
 })
 
 /** A flag that takes one of a few words. */
 export const choiceFlag = <const A extends string>(
   name: string,
-  words: { readonly alias?: string; readonly about: string; readonly choices: ReadonlyArray<A>; readonly fallback: A }
+  words: {
+    readonly alias?: string
+    readonly about: string
+    readonly choices: ReadonlyArray<A>
+    readonly fallback: A
+  }
 ): Input<NoInfer<A>> => {
-  const option = Options.choice<A, ReadonlyArray<A>>(name, words.choices).pipe(Options.withDescription(words.about))
+  const option = Options.choice<A, ReadonlyArray<A>>(name, words.choices).pipe(
+    Options.withDescription(words.about)
+  )
   const named = words.alias === undefined ? option : Options.withAlias(option, words.alias)
   return {
     parser: Options.withDefault(named, words.fallback),
-    doc: flagDoc(name, { ...words, value: words.choices.join("|") }, { fallback: words.fallback })
+    doc: flagDoc(
+      name,
+      { ...words, value: words.choices.join("|") },
+      { fallback: words.fallback, choices: words.choices }
+    )
   }
 }
 
@@ -118,7 +137,7 @@ export const optionalChoiceFlag = <const A extends string>(
     Options.optional,
     Options.map(Option.getOrUndefined)
   ),
-  doc: flagDoc(name, { ...words, value: words.choices.join("|") }, {})
+  doc: flagDoc(name, { ...words, value: words.choices.join("|") }, { choices: words.choices })
 })
 
 /** A flag without a value. */
@@ -135,12 +154,20 @@ export const requiredArgument = (name: string, about: string): Input<string> => 
 
 /** An argument that may be left out. */
 export const optionalArgument = (name: string, about: string): Input<string | undefined> => ({
-  parser: Args.text({ name }).pipe(Args.withDescription(about), Args.optional, Args.map(Option.getOrUndefined)),
+  parser: Args.text({ name }).pipe(
+    Args.withDescription(about),
+    Args.optional,
+    Args.map(Option.getOrUndefined)
+  ),
   doc: { kind: "argument", name, about, required: false, repeated: false }
 })
 
 /** Any number of arguments, at least `least`. */
-export const repeatedArgument = (name: string, about: string, least: number): Input<ReadonlyArray<string>> => ({
+export const repeatedArgument = (
+  name: string,
+  about: string,
+  least: number
+): Input<ReadonlyArray<string>> => ({
   parser: Args.text({ name }).pipe(Args.withDescription(about), Args.atLeast(least)),
   doc: { kind: "argument", name, about, required: least > 0, repeated: true }
 })

@@ -29,8 +29,12 @@ export const renderProgress = (state: ProgressState, width: number, bar: boolean
     const share = Math.min(1, done / total)
     const filled = Math.round(share * BAR)
     if (bar) parts.push(`${"█".repeat(filled)}${"░".repeat(BAR - filled)}`)
-    parts.push(`${String(Math.floor(share * 100)).padStart(3)} %`, `${formatCount(done)} of ${formatCount(total)} ${unit}`)
-    if (rate > 0 && done < total) parts.push(`${formatRate(rate)}`, `${formatMillis(((total - done) / rate) * 1_000)} left`)
+    parts.push(
+      `${String(Math.floor(share * 100)).padStart(3)} %`,
+      `${formatCount(done)} of ${formatCount(total)} ${unit}`
+    )
+    if (rate > 0 && done < total)
+      parts.push(`${formatRate(rate)}`, `${formatMillis(((total - done) / rate) * 1_000)} left`)
     else if (rate > 0) parts.push(`${formatRate(rate)}`, formatMillis(elapsedMillis))
   } else {
     parts.push(`${formatCount(done)} ${unit}`, formatRate(rate), formatMillis(elapsedMillis))
@@ -41,7 +45,10 @@ export const renderProgress = (state: ProgressState, width: number, bar: boolean
 
 export interface Progress {
   /** Says how far the work is; draws only when it is time to. */
-  readonly update: (done: number, more?: { readonly total?: number; readonly note?: string; readonly label?: string }) => Effect.Effect<void>
+  readonly update: (
+    done: number,
+    more?: { readonly total?: number; readonly note?: string; readonly label?: string }
+  ) => Effect.Effect<void>
 }
 
 /** Progress on stderr; the terminal's line is finished when the scope closes. */
@@ -61,7 +68,8 @@ export const makeProgress = (options: {
       Effect.gen(function* () {
         drawnAt = now
         drawn = state.done
-        if (!terminal) return yield* screen.err.write(`${renderProgress(state, Number.POSITIVE_INFINITY, false)}\n`)
+        if (!terminal)
+          return yield* screen.err.write(`${renderProgress(state, Number.POSITIVE_INFINITY, false)}\n`)
         const { columns } = yield* screen.size
         yield* screen.err.write(`\r\u001b[2K${renderProgress(state, columns - 1, true)}`)
       })

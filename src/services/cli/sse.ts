@@ -30,7 +30,8 @@ export const makeSseParser = (): ((piece: string) => ReadonlyArray<ServerSentEve
       const line = rest.slice(0, end)
       rest = rest.slice(rest.startsWith("\r\n", end) ? end + 2 : end + 1)
       if (line === "") {
-        if (data.length > 0) events.push({ event: event === "" ? "message" : event, data: data.join("\n"), id })
+        if (data.length > 0)
+          events.push({ event: event === "" ? "message" : event, data: data.join("\n"), id })
         event = ""
         data = []
         size = 0

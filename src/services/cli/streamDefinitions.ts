@@ -1,9 +1,9 @@
 // Stream definitions as commands read them: with every check, the rules' among them, and every problem at once.
 import { Effect } from "effect"
 import { ConfigInvalid } from "../../schema/error/ConfigError.ts"
+import { ruleChecks } from "../rule/ruleChecks.ts"
 import { loadStreams as loadFiles } from "../runtime/definitions/StreamFiles.ts"
 import type { RunnerConfig } from "../runtime/Settings.ts"
-import { ruleChecks } from "../rule/ruleChecks.ts"
 
 /** The streams that a runner serves. */
 export const loadStreams = (settings: RunnerConfig) => loadFiles(settings.streams, [ruleChecks])

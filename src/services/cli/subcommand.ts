@@ -57,17 +57,24 @@ export const subcommand = <const Inputs extends Record<string, Input<unknown>>, 
   }
 }
 
+type Some = Subcommand<unknown, unknown>
+type RequirementsOf<Child> = Child extends Subcommand<infer R, unknown> ? R : never
+type ErrorsOf<Child> = Child extends Subcommand<unknown, infer E> ? E : never
+
 /** A command that only holds others: `devices` of `devices get`. */
-export const group = <R, E>(
-  spec: Words & { readonly children: readonly [Subcommand<R, E>, ...ReadonlyArray<Subcommand<R, E>>] }
-): Subcommand<R, E> => {
+export const group = <const Children extends readonly [Some, ...ReadonlyArray<Some>]>(
+  spec: Words & { readonly children: Children }
+): Subcommand<RequirementsOf<Children[number]>, ErrorsOf<Children[number]>> => {
   const [first, ...rest] = spec.children.map((child) => child.command)
   const command = Command.make(spec.name).pipe(
     Command.withDescription(spec.summary),
     Command.withSubcommands([first, ...rest])
   )
   return {
-    command: command as unknown as Command.Command<string, R, E, unknown>,
+    command: command as unknown as Subcommand<
+      RequirementsOf<Children[number]>,
+      ErrorsOf<Children[number]>
+    >["command"],
     page: {
       name: spec.name,
       summary: spec.summary,

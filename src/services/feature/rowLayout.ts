@@ -55,7 +55,8 @@ export const layOutRow = (plan: StreamPlan, features: ReadonlyArray<FeatureSpec>
   const copies: Array<number> = []
 
   const put = (table: Int32Array, at: number, column: number, what: string): void => {
-    if (at < 0) throw new UnknownFeature(`the model asks for ${what}, which stream ${plan.stream} does not have`)
+    if (at < 0)
+      throw new UnknownFeature(`the model asks for ${what}, which stream ${plan.stream} does not have`)
     if (table[at] < 0) table[at] = column
     else copies.push(table[at], column)
   }

@@ -5,7 +5,12 @@ import type { StreamPlan } from "../../schema/stream/StreamPlan.ts"
 const SLOTS_AT_FIRST = 64
 
 /** Arrays for `capacity` events of a plan, `width` features each. */
-export const makeFolded = (plan: StreamPlan, width: number, energy: BaselineEnergy, capacity: number): Folded => ({
+export const makeFolded = (
+  plan: StreamPlan,
+  width: number,
+  energy: BaselineEnergy,
+  capacity: number
+): Folded => ({
   capacity,
   width,
   rows: new Float32Array(capacity * width),

@@ -19,6 +19,10 @@ export const advanceWindow = (ring: Float32Array, base: number, newest: number, 
  */
 export const windowAt = (ring: Float32Array, base: number, newest: number, bucket: number): number => {
   let sum = 0
+  if (bucket === newest) {
+    for (let at = 0; at < WINDOW_BUCKETS; at++) sum += ring[base + at]
+    return sum
+  }
   const first = Math.max(bucket, newest) - WINDOW_BUCKETS + 1
   const last = Math.min(bucket, newest)
   for (let at = first; at <= last; at++) sum += ring[base + ringOf(at)]

@@ -1,7 +1,7 @@
 // One fast pass over a flat JSON object in the batch's bytes: what stands at the declared keys goes to slots,
 // everything else is checked and stepped over, four bytes at a time where it can be.
 import { latin1 } from "./document.ts"
-import { Kind, plainBytes, skipNumber, skipString, skipUtf8, skipValue } from "./json.ts"
+import { plainBytes, skipNumber, skipString, skipUtf8, skipValue } from "./json.ts"
 import { findKey, type Layout } from "./keys.ts"
 
 export interface FlatReader {
@@ -21,13 +21,6 @@ export interface FlatReader {
 /** Powers of ten that are exact doubles; dividing an exact integer by one is correctly rounded. */
 const tens = Float64Array.from({ length: 16 }, (_, exponent) => 10 ** exponent)
 
-/** Top bit of each byte of a word. */
-const TOPS = 0x80808080 | 0
-
-/** Places in a record whose key is remembered, and how many words are remembered of each. */
-const PLACES = 64
-const PLACE_WORDS = 10
-
 /** Makes a reader for the declared keys of `layout`, whose paths all have one level (`layout.flat`). */
 export const makeFlatReader = (layout: Layout, depthMax: number): FlatReader => {
   const table = layout.root
@@ -37,6 +30,10 @@ export const makeFlatReader = (layout: Layout, depthMax: number): FlatReader => 
   const end = new Int32Array(slotCount)
   const value = new Float64Array(slotCount)
 
+  /** Places in a record whose key is remembered, and how many words are remembered of each. */
+  const PLACES = 64
+  const PLACE_WORDS = 10
+  const plain = plainBytes
   // Producers seldom change the order of their keys. So of each place of the last records, the bytes between
   // the value before and the value after (`,"key":`) are kept, with the slot they lead to (−1 for a key that
   // is not declared). Where the same bytes come again, comparing words replaces reading the key.
@@ -73,7 +70,7 @@ export const makeFlatReader = (layout: Layout, depthMax: number): FlatReader => 
     if (c !== 0x22) return -1
     const keyStart = ++i
     for (;;) {
-      while (i < last && plainBytes[bytes[i]] === 1) i++
+      while (i < last && plain[bytes[i]] === 1) i++
       c = bytes[i]
       if (i >= last || c < 0x20 || c === 0x5c) return -1
       if (c === 0x22) break
@@ -91,12 +88,22 @@ export const makeFlatReader = (layout: Layout, depthMax: number): FlatReader => 
   }
 
   const read: FlatReader["read"] = (bytes, view, from, stop) => {
+    // Of `Kind`. Constants of a module are loaded from memory at every use, those of a function compiled in.
+    const ABSENT: number = 0
+    const NULL = 1
+    const FALSE = 2
+    const TRUE = 3
+    const INTEGER: number = 4
+    const DECIMAL = 5
+    const TEXT = 6
+    /** Top bit of each byte of a word. */
+    const TOPS = 0x80808080 | 0
     // The last byte is `}`: no loop over digits or white space runs past it, and those over strings look.
     const last = stop - 1
     if (last <= from || bytes[from] !== 0x7b || bytes[last] !== 0x7d) return false
     // Up to here a word of four bytes can be read.
     const wordLast = Math.min(last - 1, view.byteLength - 4)
-    for (let slot = 0; slot < slotCount; slot++) kind[slot] = Kind.absent
+    for (let slot = 0; slot < slotCount; slot++) kind[slot] = ABSENT
     let i = from + 1
     for (let place = 0; ; place++) {
       let slot = -1
@@ -122,7 +129,7 @@ export const makeFlatReader = (layout: Layout, depthMax: number): FlatReader => 
         if (i < 0) return false
         slot = keySlot
       }
-      if (slot >= 0 && kind[slot] !== Kind.absent) return false
+      if (slot >= 0 && kind[slot] !== ABSENT) return false
       const valueStart = i
       let c = bytes[i]
       if (c === 0x22) {
@@ -146,7 +153,7 @@ export const makeFlatReader = (layout: Layout, depthMax: number): FlatReader => 
             }
             i += 4
           }
-          while (i < last && plainBytes[bytes[i]] === 1) i++
+          while (i < last && plain[bytes[i]] === 1) i++
           if (i >= last) return false
           c = bytes[i]
           if (c === 0x22) break
@@ -159,7 +166,7 @@ export const makeFlatReader = (layout: Layout, depthMax: number): FlatReader => 
           if (i < 0) return false
         }
         if (slot >= 0) {
-          kind[slot] = Kind.text
+          kind[slot] = TEXT
           start[slot] = valueStart + 1
           end[slot] = i
         }
@@ -185,9 +192,9 @@ export const makeFlatReader = (layout: Layout, depthMax: number): FlatReader => 
               c = bytes[++i]
             }
           }
-          let how: number = Kind.integer
+          let how = INTEGER
           if (c === 0x2e) {
-            how = Kind.decimal
+            how = DECIMAL
             c = bytes[++i]
             if (c < 0x30 || c > 0x39) return false
             do {
@@ -202,7 +209,7 @@ export const makeFlatReader = (layout: Layout, depthMax: number): FlatReader => 
           if (digits > 15 || c === 0x65 || c === 0x45) {
             i = skipNumber(bytes, valueStart, last)
             if (i < 0) return false
-            if (c === 0x65 || c === 0x45) how = Kind.decimal
+            if (c === 0x65 || c === 0x45) how = DECIMAL
             number = Number(latin1(bytes, valueStart, i))
           } else {
             number = digits > 9 ? high * tens[digits - 9] + low : high
@@ -218,7 +225,7 @@ export const makeFlatReader = (layout: Layout, depthMax: number): FlatReader => 
         if (bytes[i + 1] !== 0x72 || bytes[i + 2] !== 0x75 || bytes[i + 3] !== 0x65) return false
         i += 4
         if (slot >= 0) {
-          kind[slot] = Kind.true
+          kind[slot] = TRUE
           start[slot] = valueStart
           end[slot] = i
         }
@@ -233,14 +240,14 @@ export const makeFlatReader = (layout: Layout, depthMax: number): FlatReader => 
         }
         i += 5
         if (slot >= 0) {
-          kind[slot] = Kind.false
+          kind[slot] = FALSE
           start[slot] = valueStart
           end[slot] = i
         }
       } else if (c === 0x6e) {
         if (bytes[i + 1] !== 0x75 || bytes[i + 2] !== 0x6c || bytes[i + 3] !== 0x6c) return false
         i += 4
-        if (slot >= 0) kind[slot] = Kind.null
+        if (slot >= 0) kind[slot] = NULL
       } else {
         // Objects and arrays may stand where nothing is declared.
         if (slot >= 0) return false

@@ -130,11 +130,13 @@ export const makeScanner = (
     }
     out.idLow[row] = 0
     out.idHigh[row] = 0
+    out.content[row] = 0
     if (plan.id !== undefined) {
       const how = identity(bytes, attributes, plan.id[0], layout.id)
       if (how > Kind.null) {
         if (!isName(how, ID_BYTES_MAX)) return false
         hashId(textBytes === bytes ? view : attributeView, textStart, textEnd, out.idLow, out.idHigh, row)
+        out.content[row] = xxHash32(view, from, stop)
       }
     }
     if (!isName(identity(bytes, attributes, plan.device[0], layout.device), DEVICE_BYTES_MAX)) return false
@@ -159,7 +161,6 @@ export const makeScanner = (
     out.record[row] = r
     out.time[row] = ahead ? timestamp : time
     out.flags[row] = ahead ? EventFlag.ahead : 0
-    out.content[row] = xxHash32(view, from, stop)
     out.count = row + 1
     return true
   }

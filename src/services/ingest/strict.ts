@@ -246,14 +246,15 @@ export const makeStrictParser = (
     const timeRefusal = writeTime(batch, r, out)
     if (timeRefusal !== undefined) return timeRefusal
     out.record[row] = r
-    out.content[row] = xxHash32(view, batch.starts[r], batch.ends[r])
     out.idLow[row] = 0
     out.idHigh[row] = 0
+    out.content[row] = 0
     if (plan.id !== undefined) {
       how = identity(batch.bytes, plan.id, layout.id)
       if (how > Kind.null) {
         if (!isName(how, ID_BYTES_MAX)) return refuse("bad-id", nameDetail("id", plan.id, how, ID_BYTES_MAX))
         hashId(viewOf(text.bytes), text.start, text.end, out.idLow, out.idHigh, row)
+        out.content[row] = xxHash32(view, batch.starts[r], batch.ends[r])
       }
     }
     for (let f = 0, base = row * plan.numbers.length; f < plan.numbers.length; f++) {

@@ -15,7 +15,8 @@ export const ACTIVATION_TIMEOUT_MILLIS = 20_000
 
 /** Passing states in which nothing was done: a cell that starts, a queue that is full, a shard that moves. */
 const passing: ReadonlySet<unknown> = new Set(["CellUnavailable", "MailboxFull", "EntityNotAssignedToRunner"])
-const isPassing = (error: unknown): boolean => passing.has((error as { readonly _tag?: unknown } | null)?._tag)
+const isPassing = (error: unknown): boolean =>
+  passing.has((error as { readonly _tag?: unknown } | null)?._tag)
 
 /** 50, 100, 200, 400 ms: within a second, as a takeover takes about that long. */
 const again = Schedule.intersect(Schedule.exponential("50 millis"), Schedule.recurs(4))
@@ -56,16 +57,20 @@ const make = Effect.gen(function* () {
   type Payload<N extends keyof ReturnType<typeof device>> = Parameters<ReturnType<typeof device>[N]>[0]
   return {
     inspectCell: (stream: string, partition: number) => ask(at(stream, partition).Inspect()),
-    cellDevice: (stream: string, partition: number, id: string) => ask(at(stream, partition).Device({ device: id })),
-    cellDevices: (stream: string, partition: number, query: DevicesQuery) => ask(at(stream, partition).Devices(query)),
+    cellDevice: (stream: string, partition: number, id: string) =>
+      ask(at(stream, partition).Device({ device: id })),
+    cellDevices: (stream: string, partition: number, query: DevicesQuery) =>
+      ask(at(stream, partition).Devices(query)),
     /** Not repeated and not turned into problems: whoever asks has another answer at hand. */
     judge: (stream: string, partition: number, askId: string, timeoutMillis: number) =>
       at(stream, partition).Judge({ askId, timeoutMillis }),
     describeDevice: (stream: string, id: string) => ask(actor(stream, id).Describe()),
     quarantine: (stream: string, id: string, payload: Payload<"Quarantine">) =>
       ask(actor(stream, id).Quarantine(payload)),
-    release: (stream: string, id: string, payload: Payload<"Release">) => ask(actor(stream, id).Release(payload)),
-    override: (stream: string, id: string, payload: Payload<"Override">) => ask(actor(stream, id).Override(payload)),
+    release: (stream: string, id: string, payload: Payload<"Release">) =>
+      ask(actor(stream, id).Release(payload)),
+    override: (stream: string, id: string, payload: Payload<"Override">) =>
+      ask(actor(stream, id).Override(payload)),
     label: (stream: string, id: string, payload: Payload<"Label">) => ask(actor(stream, id).Label(payload)),
     describeModel: (digest: string) => ask(model(digest).Describe()),
     activate: (digest: string, payload: Parameters<ReturnType<typeof model>["Activate"]>[0]) =>

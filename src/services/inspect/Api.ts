@@ -1,5 +1,13 @@
 // The HTTP surface put together: contract, handlers, guard, reference page. Serves on whatever server is there.
-import { HttpApiBuilder, HttpApiScalar, HttpMiddleware, HttpRouter, type HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import {
+  HttpApiBuilder,
+  HttpApiScalar,
+  HttpMiddleware,
+  HttpRouter,
+  type HttpServerRequest,
+  HttpServerResponse
+} from "@effect/platform"
+import { NodeHttpServer } from "@effect/platform-node"
 import { Effect, Layer } from "effect"
 import { GroundstateApi } from "../../schema/api/Api.ts"
 import { Metrics } from "../observe/Metrics.ts"
@@ -59,14 +67,14 @@ const isUntraced = (request: HttpServerRequest.HttpServerRequest): boolean => un
 
 /**
  * Answers requests until its scope closes. Needs the server, the streams and settings, the log, the dead
- * letters, the projections, the live feed and Sharding (for the actors).
+ * letters, the projections, the fallback rules, the live feed, and Sharding with Cells (for the actors).
  */
 export const layer = HttpApiBuilder.serve().pipe(
   Layer.provide(pages),
   Layer.provide(reference),
   Layer.provide(HttpApiBuilder.api(GroundstateApi).pipe(Layer.provide(handlers))),
   Layer.provide(guard),
-  Layer.provide([Actors.layer, Ingestion.layer]),
+  Layer.provide([Actors.layer, Ingestion.layer, NodeHttpServer.layerContext]),
   Layer.provide(routing),
   HttpMiddleware.withTracerDisabledWhen(isUntraced)
 )

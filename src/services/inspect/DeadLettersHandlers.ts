@@ -28,7 +28,9 @@ const REPLAY_BYTES_MAX = 512 * 1024
 const READERS_MAX = 2
 
 const CursorText = Schema.StringFromBase64Url.pipe(
-  Schema.compose(Schema.parseJson(Schema.Struct({ partition: Schema.NonNegativeInt, from: Schema.NonNegativeInt })))
+  Schema.compose(
+    Schema.parseJson(Schema.Struct({ partition: Schema.NonNegativeInt, from: Schema.NonNegativeInt }))
+  )
 )
 const encodeCursor = Schema.encodeSync(CursorText)
 const decodeCursor = Schema.decodeEither(CursorText)
@@ -44,7 +46,11 @@ const passes = (filter: Filter) => (letter: DeadLetter) =>
   (filter.topic === undefined || letter.topic === filter.topic) &&
   (filter.reason === undefined || letter.reason === filter.reason)
 
-const result = (letter: DeadLetter, outcome: ReplayResult["outcome"], detail: string | null): ReplayResult => ({
+const result = (
+  letter: DeadLetter,
+  outcome: ReplayResult["outcome"],
+  detail: string | null
+): ReplayResult => ({
   id: letter.id,
   outcome,
   detail,
@@ -87,7 +93,11 @@ const makeReading = Effect.gen(function* () {
       return partition < partitions ? { partition, from } : undefined
     }).pipe(readers.withPermits(1), bridged)
 
-  const list = (filter: Filter, limit: number, start: { readonly partition: number; readonly from: number }) =>
+  const list = (
+    filter: Filter,
+    limit: number,
+    start: { readonly partition: number; readonly from: number }
+  ) =>
     Effect.gen(function* () {
       const items: Array<DeadLetter> = []
       let looked = 0
@@ -141,7 +151,11 @@ const makeReplay = Effect.gen(function* () {
   const hindrance = (letter: DeadLetter): ReplayResult | undefined => {
     const served = streams.get(letter.stream)
     if (served === undefined || served.topic !== letter.topic || letter.partition >= served.partitions) {
-      return result(letter, "unserved", `no stream ${letter.stream} with partition ${letter.partition} of topic ${letter.topic} is served here`)
+      return result(
+        letter,
+        "unserved",
+        `no stream ${letter.stream} with partition ${letter.partition} of topic ${letter.topic} is served here`
+      )
     }
     return letter.size > letter.bytes.length
       ? result(letter, "cut", `${letter.bytes.length} of ${letter.size} bytes were kept`)
@@ -184,16 +198,23 @@ export const DeadLettersHandlers = HttpApiBuilder.group(GroundstateApi, "deadlet
         const start = cursor === undefined ? Either.right({ partition: 0, from: 0 }) : decodeCursor(cursor)
         return Either.isRight(start)
           ? reading.list(filter, limit, start.right)
-          : ApiProblem.of("malformed-request", "The cursor is not one that this list gave out; start again without it.", {
-              errors: [{ field: "cursor", detail: "expected `next` of a page before" }]
-            }).raise
+          : ApiProblem.of(
+              "malformed-request",
+              "The cursor is not one that this list gave out; start again without it.",
+              {
+                errors: [{ field: "cursor", detail: "expected `next` of a page before" }]
+              }
+            ).raise
       })
       .handle("describe", ({ path }) =>
         Effect.flatMap(
           reading.get(path.id),
           Option.match({
             onNone: () =>
-              ApiProblem.of("not-found", `There is no dead letter ${path.id}; /v1/deadletters lists those that are.`).raise,
+              ApiProblem.of(
+                "not-found",
+                `There is no dead letter ${path.id}; /v1/deadletters lists those that are.`
+              ).raise,
             onSome: (letter) => Effect.succeed(letter)
           })
         )
@@ -211,7 +232,11 @@ export const DeadLettersHandlers = HttpApiBuilder.group(GroundstateApi, "deadlet
             return yield* ApiProblem.of(
               "invalid-content",
               `${wanted.size} of the ids name no dead letter; nothing was appended. /v1/deadletters lists those that are.`,
-              { errors: [...wanted].slice(0, 100).map((id) => ({ field: "ids", detail: `no dead letter ${id}` })) }
+              {
+                errors: [...wanted]
+                  .slice(0, 100)
+                  .map((id) => ({ field: "ids", detail: `no dead letter ${id}` }))
+              }
             ).raise
           }
           const results = yield* replay(letters, dryRun)

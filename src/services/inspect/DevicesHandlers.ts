@@ -45,9 +45,13 @@ interface ListQuery {
 }
 
 const malformedCursor = () =>
-  ApiProblem.of("malformed-request", "The cursor is not one that this list gave out; start again without it.", {
-    errors: [{ field: "cursor", detail: "expected `next` of a page before" }]
-  })
+  ApiProblem.of(
+    "malformed-request",
+    "The cursor is not one that this list gave out; start again without it.",
+    {
+      errors: [{ field: "cursor", detail: "expected `next` of a page before" }]
+    }
+  )
 
 const makeListing = Effect.gen(function* () {
   const actors = yield* Actors
@@ -94,8 +98,9 @@ const makeListing = Effect.gen(function* () {
     Effect.gen(function* () {
       const { stream, state, limit, cursor } = query
       if (stream !== undefined) yield* servedStream(streams, stream)
-      const page = yield* Effect.mapError(projections.devices({ stream, state, limit, cursor }), (error) =>
-        problemOfError(error) as ApiProblem
+      const page = yield* Effect.mapError(
+        projections.devices({ stream, state, limit, cursor }),
+        (error) => problemOfError(error) as ApiProblem
       )
       const items = page.items
         .filter(({ device }) => device.startsWith(query.prefix))
@@ -163,9 +168,13 @@ export const DevicesHandlers = HttpApiBuilder.group(GroundstateApi, "devices", (
         const payload = yield* body
         const condition = readIfMatch(input.headers["if-match"])
         if (condition._tag === "Malformed") {
-          return yield* ApiProblem.of("malformed-request", 'If-Match takes one ETag as the record\'s answer had it, such as "7".', {
-            errors: [{ field: "if-match", detail: "expected one entity tag" }]
-          }).raise
+          return yield* ApiProblem.of(
+            "malformed-request",
+            'If-Match takes one ETag as the record\'s answer had it, such as "7".',
+            {
+              errors: [{ field: "if-match", detail: "expected one entity tag" }]
+            }
+          ).raise
         }
         const { stream } = yield* locate(input.path.id, input.urlParams.stream)
         const record = yield* decide(stream, input.path.id, {
@@ -192,7 +201,9 @@ export const DevicesHandlers = HttpApiBuilder.group(GroundstateApi, "devices", (
           const record = yield* actors.describeDevice(stream, path.id)
           const { owner, epoch } = cell
           const view = { stream, device: path.id, partition, owner, epoch, cell, record }
-          return HttpServerResponse.unsafeJson(encodeView(view), { headers: { etag: etagOf(record.version) } })
+          return HttpServerResponse.unsafeJson(encodeView(view), {
+            headers: { etag: etagOf(record.version) }
+          })
         })
       )
       .handleRaw("quarantine", (input) =>
@@ -204,6 +215,8 @@ export const DevicesHandlers = HttpApiBuilder.group(GroundstateApi, "devices", (
       .handleRaw("override", (input) =>
         command("override", input, readJson(input.request, OverrideRequest), actors.override)
       )
-      .handleRaw("label", (input) => command("label", input, readJson(input.request, LabelRequest), actors.label))
+      .handleRaw("label", (input) =>
+        command("label", input, readJson(input.request, LabelRequest), actors.label)
+      )
   })
 )

@@ -3,7 +3,12 @@ import { randomUUID } from "node:crypto"
 import { HttpApiBuilder, HttpServerResponse } from "@effect/platform"
 import { Clock, Deferred, Effect, Option } from "effect"
 import { GroundstateApi } from "../../schema/api/Api.ts"
-import { AcceptedEvents, type EventMediaType, eventMediaTypes, scoreMediaTypes } from "../../schema/api/EventsApi.ts"
+import {
+  type AcceptedEvents,
+  type EventMediaType,
+  eventMediaTypes,
+  scoreMediaTypes
+} from "../../schema/api/EventsApi.ts"
 import type { ApiProblem } from "../../schema/error/ApiError.ts"
 import { ASK_HEADER } from "../../schema/protocol/CellProtocol.ts"
 import type { Verdict } from "../../schema/verdict/Verdict.ts"

@@ -1,10 +1,15 @@
 // The Node server under the HTTP surface: bounded in time, size and connections, and closed in order.
-import { createServer, type Server } from "node:http"
+import { createServer, type Server, type ServerResponse } from "node:http"
 import type { Duplex } from "node:stream"
 import { HttpServer } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Effect, Layer } from "effect"
-import { ApiProblem, PROBLEM_CONTENT_TYPE, type ProblemKind, problemKinds } from "../../schema/error/ApiError.ts"
+import {
+  ApiProblem,
+  PROBLEM_CONTENT_TYPE,
+  type ProblemKind,
+  problemKinds
+} from "../../schema/error/ApiError.ts"
 import { Settings } from "../runtime/Settings.ts"
 import { LiveFeed } from "./LiveFeed.ts"
 import { problemText } from "./problems.ts"
@@ -59,15 +64,28 @@ const answerParserError = (error: ParserError, socket: Duplex) => {
   socket.end(rawAnswer(kind, rawDetail[kind] ?? "What arrived is not an HTTP request; nothing was done."))
 }
 
+/** Answers a request outside of the surface: its connection closes with the answer. */
+const answerAside = (response: ServerResponse, problem: ApiProblem) => {
+  response.writeHead(problem.status, {
+    "content-type": PROBLEM_CONTENT_TYPE,
+    "x-content-type-options": "nosniff",
+    connection: "close",
+    ...(problem.retryAfter === undefined ? {} : { "retry-after": String(problem.retryAfter) })
+  })
+  response.end(problemText(problem))
+}
+
+const noExpectation = ApiProblem.of(
+  "expectation-failed",
+  "The only expectation met here is 100-continue; nothing was done. Send the request without `Expect`."
+)
+const stopping = ApiProblem.of("unavailable", "This runner is stopping; ask another, or again.", {
+  retryAfter: 1
+})
+
 /** Once the handlers are gone, a request on a connection that is still open is told to go elsewhere. */
 const refuseLateRequests = (server: Server) => {
-  const text = problemText(
-    ApiProblem.of("unavailable", "This runner is stopping; ask another, or again.", { retryAfter: 1 })
-  )
-  server.on("request", (_, response) => {
-    response.writeHead(503, { "content-type": PROBLEM_CONTENT_TYPE, connection: "close", "retry-after": "1" })
-    response.end(text)
-  })
+  server.on("request", (_, response) => answerAside(response, stopping))
 }
 
 /**
@@ -89,13 +107,15 @@ export const layer = Layer.scoped(
     })
     server.maxConnections = http.connectionsMax
     server.on("clientError", answerParserError)
+    server.on("checkExpectation", (_, response) => answerAside(response, noExpectation))
     const cut = Effect.zipRight(
       Effect.sleep(CLOSE_TIMEOUT_MILLIS),
       Effect.sync(() => server.closeAllConnections())
     )
     // Registered first, so run last: after the server has closed.
-    const cutting = yield* Effect.acquireRelease(Effect.succeed({ stop: Effect.void as Effect.Effect<unknown> }), (it) =>
-      Effect.asVoid(it.stop)
+    const cutting = yield* Effect.acquireRelease(
+      Effect.succeed({ stop: Effect.void as Effect.Effect<unknown> }),
+      (it) => Effect.asVoid(it.stop)
     )
     const listening = yield* NodeHttpServer.make(() => server, { host: http.host, port: http.port })
     yield* Effect.addFinalizer(() =>

@@ -22,7 +22,10 @@ export const IncidentsHandlers = HttpApiBuilder.group(GroundstateApi, "incidents
         Effect.gen(function* () {
           const incident = yield* bridged(projections.incident(path.id))
           if (incident === undefined) {
-            return yield* ApiProblem.of("not-found", `There is no incident ${path.id}; /v1/incidents lists those that are.`).raise
+            return yield* ApiProblem.of(
+              "not-found",
+              `There is no incident ${path.id}; /v1/incidents lists those that are.`
+            ).raise
           }
           const alerts = yield* bridged(projections.alerts({ incident: path.id, limit: INCIDENT_ALERTS_MAX }))
           return { incident, alerts: alerts.items }
@@ -33,7 +36,9 @@ export const IncidentsHandlers = HttpApiBuilder.group(GroundstateApi, "incidents
 
 /** Does the caller ask for a feed? Media ranges count as JSON, which is what most clients mean. */
 const wantsFeed = (accept: string | undefined): boolean =>
-  (accept ?? "").split(",").some((range) => range.split(";", 1)[0].trim().toLowerCase() === "text/event-stream")
+  (accept ?? "")
+    .split(",")
+    .some((range) => range.split(";", 1)[0].trim().toLowerCase() === "text/event-stream")
 
 export const AlertsHandlers = HttpApiBuilder.group(GroundstateApi, "alerts", (handlers) =>
   Effect.gen(function* () {
@@ -53,7 +58,8 @@ export const AlertsHandlers = HttpApiBuilder.group(GroundstateApi, "alerts", (ha
       .handle("describe", ({ path }) =>
         Effect.flatMap(bridged(projections.alert(path.id)), (alert) =>
           alert === undefined
-            ? ApiProblem.of("not-found", `There is no alert ${path.id}; /v1/alerts lists those that are.`).raise
+            ? ApiProblem.of("not-found", `There is no alert ${path.id}; /v1/alerts lists those that are.`)
+                .raise
             : Effect.succeed(alert)
         )
       )

@@ -58,7 +58,10 @@ const splitProblem = (rows: Exclude<RequestRows, { readonly _tag: "Rows" }>, row
     case "TooDeep":
       return ApiProblem.of("malformed-request", "The body nests too deep to be read; nothing was appended.")
     case "Empty":
-      return ApiProblem.of("malformed-request", "The body is empty; nothing was appended. Send an event or an array of events.")
+      return ApiProblem.of(
+        "malformed-request",
+        "The body is empty; nothing was appended. Send an event or an array of events."
+      )
     case "NotJson":
       return ApiProblem.of(
         "malformed-request",
@@ -69,10 +72,14 @@ const splitProblem = (rows: Exclude<RequestRows, { readonly _tag: "Rows" }>, row
 
 /** Counts, first and last offset of each partition, in order of the partitions. */
 const byPartition = (appended: ReadonlyArray<Appended>): AcceptedEvents["partitions"] => {
-  const seen = new Map<number, { partition: number; count: number; firstOffset: number; lastOffset: number }>()
+  const seen = new Map<
+    number,
+    { partition: number; count: number; firstOffset: number; lastOffset: number }
+  >()
   for (const { partition, offset } of appended) {
     const known = seen.get(partition)
-    if (known === undefined) seen.set(partition, { partition, count: 1, firstOffset: offset, lastOffset: offset })
+    if (known === undefined)
+      seen.set(partition, { partition, count: 1, firstOffset: offset, lastOffset: offset })
     else {
       known.count++
       known.firstOffset = Math.min(known.firstOffset, offset)

@@ -13,6 +13,9 @@ export const HEARTBEAT_MILLIS = 15_000
 /** How long a client should wait before it connects again. */
 const RECONNECT_MILLIS = 2_000
 
+/** Turns of the scheduler that a subscription gets to start in; it needs two. */
+const SUBSCRIBE_TURNS = 16
+
 export interface FeedQuery {
   readonly stream?: string | undefined
   readonly device?: string | undefined
@@ -55,12 +58,13 @@ const make = Effect.gen(function* () {
   const follow = (query: FeedQuery): Effect.Effect<Stream.Stream<Alert>, never, Scope.Scope> =>
     Effect.gen(function* () {
       const queue = yield* Effect.acquireRelease(Queue.sliding<Alert>(FEED_ALERTS_MAX), Queue.shutdown)
+      const newest = (yield* feed.recent).at(-1)?.id
       yield* Effect.forkScoped(Stream.runForEach(feed.subscribe, (alert) => Queue.offer(queue, alert)))
-      // The subscription starts when the forked fiber first runs; only then is the past read, so that no alert
-      // falls between the two. One that is in both is told by its id.
-      yield* Effect.yieldNow()
-      const recent = query.lastEventId === undefined ? [] : yield* feed.recent
-      const known = recent.findIndex(({ id }) => id === query.lastEventId)
+      // The subscription starts a turn or two after the fork. Only then is the past read again, so that no alert
+      // falls between the two; one that is in both is told apart by its id.
+      yield* Effect.repeatN(Effect.yieldNow(), SUBSCRIBE_TURNS)
+      const recent = yield* feed.recent
+      const known = recent.findIndex(({ id }) => id === (query.lastEventId ?? newest))
       const missed = recent.slice(known + 1)
       const told = new Set(missed.map(({ id }) => id))
       const live = Stream.filter(Stream.fromQueue(queue), ({ id }) => !told.delete(id))

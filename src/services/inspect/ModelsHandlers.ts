@@ -43,7 +43,11 @@ export const ModelsHandlers = HttpApiBuilder.group(GroundstateApi, "models", (ha
           Effect.gen(function* () {
             const { stream, by } = yield* readJson(request, ActivateRequest)
             yield* servedStream(streams, stream)
-            return yield* actors.activate(path.digest, { command: commandOf(headers["idempotency-key"]), stream, by })
+            return yield* actors.activate(path.digest, {
+              command: commandOf(headers["idempotency-key"]),
+              stream,
+              by
+            })
           })
         )
       )

@@ -22,7 +22,8 @@ export const binaryHeaders = (
 ): Readonly<Record<string, string>> | undefined => {
   const record: Record<string, string> = {}
   for (const [name, value] of Object.entries(headers)) {
-    if (value !== undefined && /^ce-[a-z0-9]{1,64}$/.test(name)) record[`ce_${name.slice(3)}`] = percentDecoded(value)
+    if (value !== undefined && /^ce-[a-z0-9]{1,64}$/.test(name))
+      record[`ce_${name.slice(3)}`] = percentDecoded(value)
   }
   return Object.keys(record).length === 0 ? undefined : { ...record, "content-type": "application/json" }
 }

@@ -16,7 +16,11 @@ export interface EventRows {
 
 export type RequestRows = EventRows | SplitFault
 
-const arrayRule = { "application/json": "maybe", "application/cloudevents+json": "no", "application/cloudevents-batch+json": "must" } as const
+const arrayRule = {
+  "application/json": "maybe",
+  "application/cloudevents+json": "no",
+  "application/cloudevents-batch+json": "must"
+} as const
 
 const envelopeFault = (row: number, detail: string): RowFault => ({
   row,
@@ -54,7 +58,8 @@ export const eventRows = (
     const whole = { bytes: split.bytes, start, end: split.ends[row], headers }
     if (!unwrap) return whole
     const data = envelopeData(split.bytes, start, split.ends[row])
-    if (data._tag === "Data") return { bytes: data.bytes, start: data.start, end: data.end, headers: undefined }
+    if (data._tag === "Data")
+      return { bytes: data.bytes, start: data.start, end: data.end, headers: undefined }
     faults.push(envelopeFault(row, data.detail))
     return whole
   })

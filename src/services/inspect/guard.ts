@@ -4,7 +4,7 @@ import { Cause, Clock, Effect } from "effect"
 import { ApiProblem } from "../../schema/error/ApiError.ts"
 import type { Metrics } from "../observe/Metrics.ts"
 import { problemOfCause, problemResponse } from "./problems.ts"
-import { makeMatcher, type Match, type Route } from "./routes.ts"
+import { type Match, makeMatcher, type Route } from "./routes.ts"
 
 /** Nothing that this server answers may be run, framed or sniffed as something else. */
 const securityHeaders = {
@@ -23,7 +23,15 @@ const pageHeaders = {
 }
 
 /** Methods as a label: what a client made up counts as `other`. */
-const methodLabels: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+const methodLabels: ReadonlySet<string> = new Set([
+  "GET",
+  "HEAD",
+  "POST",
+  "PUT",
+  "PATCH",
+  "DELETE",
+  "OPTIONS"
+])
 
 interface Refusal {
   readonly problem: ApiProblem
@@ -68,7 +76,9 @@ export const makeGuard = (routes: ReadonlyArray<Route>, metrics: Metrics["Type"]
     const answer = (found: Match, method: string, url: string): HttpApp.Default => {
       if (found._tag === "Found") return app
       if (found._tag === "WrongMethod" && method === "OPTIONS") {
-        return Effect.succeed(HttpServerResponse.empty({ status: 204, headers: { allow: found.allow.join(", ") } }))
+        return Effect.succeed(
+          HttpServerResponse.empty({ status: 204, headers: { allow: found.allow.join(", ") } })
+        )
       }
       const { problem, headers } = refusal(method, found)
       return Effect.succeed(problemResponse(problem.at(instanceOf(url)), headers))

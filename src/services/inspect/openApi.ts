@@ -7,7 +7,10 @@ import type { Route } from "./routes.ts"
 export const openApiDocument = (): OpenApi.OpenAPISpec => OpenApi.fromApi(GroundstateApi)
 
 /** Addresses that are no part of the contract. */
-const pages: ReadonlyArray<Route> = ["/", "/docs", "/openapi.json"].map((template) => ({ method: "GET", template }))
+const pages: ReadonlyArray<Route> = ["/", "/docs", "/openapi.json"].map((template) => ({
+  method: "GET",
+  template
+}))
 
 /** Every address that is answered. */
 export const routesOf = (): ReadonlyArray<Route> => {

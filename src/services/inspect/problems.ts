@@ -12,11 +12,16 @@ interface DecodeIssue {
   readonly message: string
 }
 
-const decodeEntries = (issues: ReadonlyArray<DecodeIssue>): ReadonlyArray<ProblemEntry> =>
-  issues.map(({ path, message }) => ({
+/** An optional member fails as both its forms; that it might also be absent helps nobody. */
+const isOrAbsent = ({ message }: DecodeIssue): boolean => message.startsWith("Expected undefined, actual ")
+
+const decodeEntries = (issues: ReadonlyArray<DecodeIssue>): ReadonlyArray<ProblemEntry> => {
+  const telling = issues.filter((issue) => !isOrAbsent(issue))
+  return (telling.length === 0 ? issues : telling).map(({ path, message }) => ({
     ...(path.length === 0 ? {} : { field: path.map(String).join(".") }),
     detail: message
   }))
+}
 
 /** The problem for parameters, headers or a body that do not have the declared form. */
 export const decodeProblem = (issues: ReadonlyArray<DecodeIssue>): ApiProblem =>
@@ -44,7 +49,10 @@ export const problemOfError = (error: unknown): ApiProblem | undefined => {
     case "RouteNotFound":
       return ApiProblem.of("not-found", "No such address; /openapi.json lists those that are.")
     case "RequestError":
-      return ApiProblem.of("malformed-request", "The request's body can't be read; nothing was done. Send it again.")
+      return ApiProblem.of(
+        "malformed-request",
+        "The request's body can't be read; nothing was done. Send it again."
+      )
     case "VersionMismatch":
       return ApiProblem.of("version-mismatch", messageOf(error))
     case "CommandRefused":
@@ -62,15 +70,23 @@ export const problemOfError = (error: unknown): ApiProblem | undefined => {
       return unavailable(messageOf(error))
     case "MailboxFull":
     case "AlreadyProcessingMessage":
-      return unavailable("The actor has more to do than it can queue; nothing was done. Ask again with the same id.")
+      return unavailable(
+        "The actor has more to do than it can queue; nothing was done. Ask again with the same id."
+      )
     case "PersistenceError":
-      return unavailable("The cluster's storage does not answer; nothing was done. Ask again with the same id.")
+      return unavailable(
+        "The cluster's storage does not answer; nothing was done. Ask again with the same id."
+      )
     case "EntityNotAssignedToRunner":
     case "RunnerUnavailable":
     case "RunnerNotRegistered":
-      return unavailable("The runner that owns this actor is changing; nothing was done. Ask again with the same id.")
+      return unavailable(
+        "The runner that owns this actor is changing; nothing was done. Ask again with the same id."
+      )
     case "TimeoutException":
-      return unavailable("No answer in time: it is not known whether it was done. Ask again with the same id.")
+      return unavailable(
+        "No answer in time: it is not known whether it was done. Ask again with the same id."
+      )
     default:
       return undefined
   }
@@ -80,9 +96,8 @@ export const problemOfError = (error: unknown): ApiProblem | undefined => {
 export const problemOfCause = (
   cause: Cause.Cause<unknown>
 ): { readonly problem: ApiProblem; readonly expected: boolean } => {
-  const known = Option.orElse(
-    Option.flatMapNullable(Cause.failureOption(cause), problemOfError),
-    () => Option.flatMapNullable(Cause.dieOption(cause), problemOfError)
+  const known = Option.orElse(Option.flatMapNullable(Cause.failureOption(cause), problemOfError), () =>
+    Option.flatMapNullable(Cause.dieOption(cause), problemOfError)
   )
   if (Option.isSome(known)) return { problem: known.value, expected: true }
   if (Cause.isInterruptedOnly(cause)) {

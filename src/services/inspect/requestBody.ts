@@ -1,7 +1,7 @@
 // Reads a request's body under limits that are checked while it arrives; unpacks gzip under the same limits.
 import type { IncomingMessage } from "node:http"
 import { createGunzip } from "node:zlib"
-import { type HttpServerRequest } from "@effect/platform"
+import type { HttpServerRequest } from "@effect/platform"
 import { NodeHttpServerRequest } from "@effect/platform-node"
 import { Effect, ParseResult, Schema } from "effect"
 import { ApiProblem } from "../../schema/error/ApiError.ts"
@@ -54,7 +54,10 @@ const tooLarge = (limits: BodyLimits) =>
 
 /** The problem of a batch with more than `rowsMax` events. */
 export const tooManyRows = (rowsMax: number) =>
-  ApiProblem.of("too-large", `The batch has more than ${rowsMax} events; nothing was appended. Send smaller batches.`)
+  ApiProblem.of(
+    "too-large",
+    `The batch has more than ${rowsMax} events; nothing was appended. Send smaller batches.`
+  )
 
 /** The problem while more bytes wait for the log than the runner may hold. */
 export const tooMuchPending = () =>
@@ -132,7 +135,9 @@ export const readBody = (
         resume(Effect.succeed(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, size)))
       })
       const broken = () => fail(unreadable("The body broke off; nothing was done. Send it again."))
-      unpacker?.on("error", () => fail(unreadable("The body is not gzip as its header says; nothing was done.")))
+      unpacker?.on("error", () =>
+        fail(unreadable("The body is not gzip as its header says; nothing was done."))
+      )
       source.once("error", broken)
       source.once("aborted", broken)
       return Effect.sync(() => {
@@ -157,7 +162,10 @@ export const readJson = <A, I>(
     const bytes = yield* readBody(request, { bytesMax, rowsMax: 1, lines: false, hold: () => true })
     if (bodyless && bytes.length > 0) yield* requireMediaType(request, ["application/json"])
     const value = yield* Effect.try({
-      try: () => (bytes.length === 0 ? {} : (JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) as unknown)),
+      try: () =>
+        bytes.length === 0
+          ? {}
+          : (JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) as unknown),
       catch: () => unreadable("The body is not JSON in UTF-8; nothing was done.")
     })
     return yield* Schema.decodeUnknown(schema)(value, { errors: "all", onExcessProperty: "error" }).pipe(

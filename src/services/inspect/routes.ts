@@ -44,7 +44,8 @@ export const makeMatcher = (routes: ReadonlyArray<Route>) => {
     const local = target.startsWith("/") ? target : target.replace(/^https?:\/\/[^/?#]*/i, "")
     const stop = local.search(/[?#]/)
     const path = stop < 0 ? local : local.slice(0, stop)
-    if (!decodes(path)) return { _tag: "Malformed", detail: "The path is not valid percent-encoded UTF-8 text." }
+    if (!decodes(path))
+      return { _tag: "Malformed", detail: "The path is not valid percent-encoded UTF-8 text." }
     // The router below takes `;` for the start of the query, as some servers do.
     if (path.includes(";")) return { _tag: "Malformed", detail: "Write `;` in a path as %3B." }
     if (stop >= 0 && !decodes(local.slice(stop).replaceAll("+", " "))) {
@@ -56,7 +57,9 @@ export const makeMatcher = (routes: ReadonlyArray<Route>) => {
     const wanted = method === "HEAD" ? "GET" : method
     const found = here.find((route) => route.method === wanted)
     if (found !== undefined) return { _tag: "Found", template: found.template, path }
-    const allow = new Set(here.flatMap((route) => (route.method === "GET" ? ["GET", "HEAD"] : [route.method])))
+    const allow = new Set(
+      here.flatMap((route) => (route.method === "GET" ? ["GET", "HEAD"] : [route.method]))
+    )
     return { _tag: "WrongMethod", allow: [...allow].sort(), template: here[0].template }
   }
 }

@@ -12,9 +12,13 @@ export const servedStream = (
   if (served !== undefined) return Effect.succeed(served)
   return Effect.fail(
     name === undefined
-      ? ApiProblem.of("malformed-request", "Several streams, or none, are served here: name one as ?stream=; /v1/streams lists them.", {
-          errors: [{ field: "stream", detail: "expected the name of a stream" }]
-        })
+      ? ApiProblem.of(
+          "malformed-request",
+          "Several streams, or none, are served here: name one as ?stream=; /v1/streams lists them.",
+          {
+            errors: [{ field: "stream", detail: "expected the name of a stream" }]
+          }
+        )
       : ApiProblem.of("not-found", `No stream ${name} is served here; /v1/streams lists those that are.`)
   )
 }

@@ -77,7 +77,11 @@ const splitElements = (bytes: Uint8Array, from: number, rowsMax: number): Rows |
  * One JSON value, or (`array`: "maybe" or "must") the elements of an array of them. Slices are the body's own
  * bytes, so numbers keep every digit.
  */
-export const splitJson = (bytes: Uint8Array, array: "no" | "maybe" | "must", rowsMax: number): Rows | SplitFault => {
+export const splitJson = (
+  bytes: Uint8Array,
+  array: "no" | "maybe" | "must",
+  rowsMax: number
+): Rows | SplitFault => {
   const from = skipSpace(bytes, 0, bytes.length)
   if (from === bytes.length) return { _tag: "Empty" }
   if (array !== "no" && bytes[from] === 0x5b) return splitElements(bytes, from, rowsMax)

@@ -82,7 +82,10 @@ export const makeHealth = (now: () => number): HealthService => {
           reason: state.reason
         }))
         .sort((a, b) => (a.component < b.component ? -1 : 1))
-      return { ready: list.length > 0 && list.every((part) => part.ready || !part.required), components: list }
+      return {
+        ready: list.length > 0 && list.every((part) => part.ready || !part.required),
+        components: list
+      }
     }
   }
 }

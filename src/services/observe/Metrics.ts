@@ -134,34 +134,62 @@ const makeMetrics = (registry: Registry) => {
     buckets: ReadonlyArray<number>
   ) => new Histogram({ name, help, labelNames: [...labelNames], buckets: [...buckets], registers })
 
-  const scored = counter("groundstate_events_scored_total", "events scored, by rung of the ladder", [...cell, "path"])
+  const scored = counter("groundstate_events_scored_total", "events scored, by rung of the ladder", [
+    ...cell,
+    "path"
+  ])
   const alerts = counter("groundstate_alerts_total", "alerts raised", cell)
-  const suppressed = counter("groundstate_alerts_suppressed_total", "anomalous events counted but not raised", cell)
+  const suppressed = counter(
+    "groundstate_alerts_suppressed_total",
+    "anomalous events counted but not raised",
+    cell
+  )
   const duplicates = counter("groundstate_events_duplicate_total", "events seen before, taken once", cell)
   const late = counter("groundstate_events_late_total", "events older than the watermark", cell)
   const ahead = counter("groundstate_events_ahead_total", "events whose time lay too far ahead", cell)
-  const deadLetters = counter("groundstate_dead_letters_total", "events refused, by reason", ["stream", "reason"])
+  const deadLetters = counter("groundstate_dead_letters_total", "events refused, by reason", [
+    "stream",
+    "reason"
+  ])
   const lag = gauge("groundstate_lag_events", "events in the log that are not processed yet", cell)
   const age = gauge("groundstate_oldest_event_age_seconds", "age of the oldest event not processed yet", cell)
   const devices = gauge("groundstate_devices", "devices that a cell knows", cell)
   const stateBytes = gauge("groundstate_state_bytes", "memory of a cell's columns", cell)
   const batchSeconds = histogram("groundstate_batch_seconds", "from fetched to emitted", ["stream"], fast)
   const batchEvents = histogram("groundstate_batch_events", "records of one batch", ["stream"], sizes)
-  const scoreSeconds = histogram("groundstate_score_seconds", "scoring of one batch", ["stream", "path"], fast)
-  const checkpointSeconds = histogram("groundstate_checkpoint_seconds", "writing one checkpoint", ["stream"], slow)
+  const scoreSeconds = histogram(
+    "groundstate_score_seconds",
+    "scoring of one batch",
+    ["stream", "path"],
+    fast
+  )
+  const checkpointSeconds = histogram(
+    "groundstate_checkpoint_seconds",
+    "writing one checkpoint",
+    ["stream"],
+    slow
+  )
   const checkpointBytes = histogram(
     "groundstate_checkpoint_bytes",
     "size of one checkpoint",
     ["stream"],
     [1_024, 16_384, 131_072, 1_048_576, 8_388_608, 67_108_864, 536_870_912]
   )
-  const takeover = histogram("groundstate_takeover_seconds", "from a cell's start to its first fetch", ["stream"], slow)
+  const takeover = histogram(
+    "groundstate_takeover_seconds",
+    "from a cell's start to its first fetch",
+    ["stream"],
+    slow
+  )
   const breaker = gauge(
     "groundstate_model_breaker_state",
     "breaker of a rung: 0 closed, 1 half open, 2 open",
     [...cell, "path"]
   )
-  const commands = counter("groundstate_commands_total", "commands taken, by kind and outcome", ["kind", "outcome"])
+  const commands = counter("groundstate_commands_total", "commands taken, by kind and outcome", [
+    "kind",
+    "outcome"
+  ])
   const requests = histogram(
     "groundstate_http_request_seconds",
     "answering one request, by route template",
@@ -227,7 +255,8 @@ const makeMetrics = (registry: Registry) => {
     /** The cell has gone to another runner: its gauges go too, so that no stale lag is reported. */
     forgetCell: (stream: string, partition: number): void => {
       for (const metric of [lag, age, devices, stateBytes]) metric.remove({ stream, partition })
-      for (const path of ["deep", "fast", "baseline", "rules"] as const) breaker.remove({ stream, partition, path })
+      for (const path of ["deep", "fast", "baseline", "rules"] as const)
+        breaker.remove({ stream, partition, path })
     },
     /** The whole registry in the Prometheus text format, and its content type. */
     exposition: Effect.promise(() => registry.metrics()),

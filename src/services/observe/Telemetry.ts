@@ -45,7 +45,9 @@ export const boundedCollector = (signal: "traces" | "logs", onDropped: (signal: 
           running++
           return response.pipe(
             Effect.timeoutOption(COLLECTOR_TIMEOUT_MILLIS),
-            Effect.flatMap((answer) => (answer._tag === "None" ? drop("timeout") : Effect.succeed(answer.value))),
+            Effect.flatMap((answer) =>
+              answer._tag === "None" ? drop("timeout") : Effect.succeed(answer.value)
+            ),
             Effect.ensuring(
               Effect.sync(() => {
                 running--
@@ -86,7 +88,11 @@ export const collectorLayer = (endpoint: string, region: string, runner: string)
         serviceName: "groundstate",
         attributes: { "service.instance.id": runner, "cloud.region": region }
       }
-      const options = { resource, maxBatchSize: COLLECTOR_BATCH_MAX, shutdownTimeout: COLLECTOR_TIMEOUT_MILLIS }
+      const options = {
+        resource,
+        maxBatchSize: COLLECTOR_BATCH_MAX,
+        shutdownTimeout: COLLECTOR_TIMEOUT_MILLIS
+      }
       return Layer.mergeAll(
         OtlpTracer.layer({ ...options, url: `${base}/v1/traces` }).pipe(
           Layer.provide(boundedCollector("traces", metrics.telemetryDropped))

@@ -1,24 +1,12 @@
 // Runs a rule's tree over a block of rows: each node fills a mask, one byte a row. Nothing is allocated here.
-import type { EventColumns, Interner, RecordBatch } from "../../schema/event/Batch.ts"
+import type { Interner } from "../../schema/event/Batch.ts"
 import type { RowLoop } from "./celRows.ts"
+import type { ColumnFrame } from "./columnFrame.ts"
 import type { NumberSource, RuleNode, TextSource } from "./ruleTree.ts"
 import { Outcome } from "./ruleTree.ts"
 
 /** Rows per block: masks and the touched columns stay in the nearest caches. */
 export const BLOCK_ROWS = 512
-
-/** The batch under evaluation; set before each run, then only read. */
-export interface ColumnFrame {
-  batch: RecordBatch
-  events: EventColumns
-  /** rows × W, by the row of the event; NaN is missing; undefined: every window is missing. */
-  windows: Float64Array | Float32Array | undefined
-  readonly numberCount: number
-  readonly categoryCount: number
-  readonly windowCount: number
-  readonly interners: ReadonlyArray<Interner>
-  readonly devices: Interner
-}
 
 /** A text node bound to a cell: the ids of its constants, as far as the cell's interner knows them. */
 export interface TextLoop {

@@ -8,7 +8,9 @@ const events = Schema.Int.pipe(Schema.positive())
 const millis = (fallback: number) => Schema.optionalWith(DurationText, { default: () => fallback })
 const section = <F extends Schema.Struct.Fields>(fields: F) => {
   const struct = Schema.Struct(fields)
-  return Schema.optionalWith(struct, { default: () => Schema.decodeUnknownSync(struct as never)({}) as typeof struct.Type })
+  return Schema.optionalWith(struct, {
+    default: () => Schema.decodeUnknownSync(struct as never)({}) as typeof struct.Type
+  })
 }
 
 export const KafkaSettings = Schema.Struct({
@@ -54,7 +56,9 @@ export const RunnerConfig = Schema.Struct({
     pendingBytesMax: Schema.optionalWith(bytes, { default: () => 64 * 1024 * 1024 })
   }),
   cell: section({
-    batchEventsMax: Schema.optionalWith(Schema.Int.pipe(Schema.between(16, 65_536)), { default: () => 1_024 }),
+    batchEventsMax: Schema.optionalWith(Schema.Int.pipe(Schema.between(16, 65_536)), {
+      default: () => 1_024
+    }),
     fetchBytesMax: Schema.optionalWith(bytes, { default: () => 4 * 1024 * 1024 }),
     eventBytesMax: Schema.optionalWith(bytes, { default: () => 1024 * 1024 }),
     depthMax: Schema.optionalWith(Schema.Int.pipe(Schema.between(2, 512)), { default: () => 32 }),
@@ -82,14 +86,21 @@ export const RunnerConfig = Schema.Struct({
   telemetry: section({
     /** Base URL of an OTLP/HTTP collector, for example http://127.0.0.1:4318; none: nothing is sent. */
     otlpEndpoint: Schema.optional(Schema.NonEmptyString),
-    logFormat: Schema.optionalWith(Schema.Literal("pretty", "json", "logfmt"), { default: () => "logfmt" as const }),
-    logLevel: Schema.optionalWith(Schema.Literal("debug", "info", "warning", "error"), { default: () => "info" as const })
+    logFormat: Schema.optionalWith(Schema.Literal("pretty", "json", "logfmt"), {
+      default: () => "logfmt" as const
+    }),
+    logLevel: Schema.optionalWith(Schema.Literal("debug", "info", "warning", "error"), {
+      default: () => "info" as const
+    })
   })
 })
 export type RunnerConfig = typeof RunnerConfig.Type
 
 /** The decoded configuration, with paths made absolute. */
-export class Settings extends Context.Tag("groundstate/services/runtime/Settings")<Settings, RunnerConfig>() {}
+export class Settings extends Context.Tag("groundstate/services/runtime/Settings")<
+  Settings,
+  RunnerConfig
+>() {}
 
 /** The configuration with every default: what an empty file means. */
 export const defaultConfig: RunnerConfig = Schema.decodeUnknownSync(RunnerConfig)({})

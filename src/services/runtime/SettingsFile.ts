@@ -70,13 +70,16 @@ const readEnvironment = (variables: Readonly<Record<string, string | undefined>>
     const problems: Array<ConfigProblem> = []
     const byVariable = new Map(runnerKeys.map((key) => [key.variable, key]))
     for (const [variable, text] of Object.entries(variables)) {
-      if (!variable.startsWith(VARIABLE_PREFIX) || text === undefined || clientVariables.includes(variable)) continue
+      if (!variable.startsWith(VARIABLE_PREFIX) || text === undefined || clientVariables.includes(variable))
+        continue
       const plain = byVariable.get(variable)
       if (plain !== undefined) {
         overrides.push({ key: plain, variable, value: valueFromText(plain.kind, text) })
         continue
       }
-      const fromFile = variable.endsWith(FILE_SUFFIX) ? byVariable.get(variable.slice(0, -FILE_SUFFIX.length)) : undefined
+      const fromFile = variable.endsWith(FILE_SUFFIX)
+        ? byVariable.get(variable.slice(0, -FILE_SUFFIX.length))
+        : undefined
       if (fromFile === undefined) {
         const near = nearestName(variable, [...byVariable.keys(), ...clientVariables])
         problems.push(
@@ -95,12 +98,27 @@ const readEnvironment = (variables: Readonly<Record<string, string | undefined>>
         continue
       }
       const read = yield* Effect.either(
-        Effect.tryPromise({ try: () => readFile(text), catch: (cause) => (cause as NodeJS.ErrnoException).code ?? String(cause) })
+        Effect.tryPromise({
+          try: () => readFile(text),
+          catch: (cause) => (cause as NodeJS.ErrnoException).code ?? String(cause)
+        })
       )
       if (Either.isLeft(read)) {
-        problems.push(problemOf(variable, `the file ${text} can't be read (${read.left})`, "name a file that this user may read"))
+        problems.push(
+          problemOf(
+            variable,
+            `the file ${text} can't be read (${read.left})`,
+            "name a file that this user may read"
+          )
+        )
       } else if (read.right.length > SECRET_BYTES_MAX) {
-        problems.push(problemOf(variable, `the file ${text} is larger than 64 KiB`, "name the file that holds only the value"))
+        problems.push(
+          problemOf(
+            variable,
+            `the file ${text} is larger than 64 KiB`,
+            "name the file that holds only the value"
+          )
+        )
       } else {
         // Editors and `echo` end a file with a line break that is no part of the value.
         const value = valueFromText(fromFile.kind, read.right.toString("utf8").replace(/\r?\n$/, ""))
@@ -119,7 +137,11 @@ const readSettings = (
   file: string,
   variables: Readonly<Record<string, string | undefined>>
 ): Effect.Effect<
-  { readonly config: RunnerConfig; readonly overrides: ReadonlyArray<Override>; readonly document: YamlDocument },
+  {
+    readonly config: RunnerConfig
+    readonly overrides: ReadonlyArray<Override>
+    readonly document: YamlDocument
+  },
   ConfigInvalid
 > =>
   Effect.gen(function* () {
@@ -130,17 +152,34 @@ const readSettings = (
     const all: Array<ConfigProblem> = [...document.problems, ...problems]
     if (document.value === undefined) return yield* new ConfigInvalid({ problems: all })
 
-    const placed = (path: ReadonlyArray<PropertyKey>, where: "key" | "value", message: string, fix: string): ConfigProblem => {
+    const placed = (
+      path: ReadonlyArray<PropertyKey>,
+      where: "key" | "value",
+      message: string,
+      fix: string
+    ): ConfigProblem => {
       const override = overrides.find(({ key }) => isPrefix(key.path, path))
       if (override !== undefined) return problemOf(override.variable, message, fix)
       const parent = path.slice(0, -1)
-      const madeHere = valueAt(document.value, parent) === undefined && overrides.some(({ key }) => isPrefix(parent, key.path))
-      if (madeHere) return problemOf(variableOf(path.map(String)), message, `set it, or write ${pathText(path)} in ${file}`)
+      const madeHere =
+        valueAt(document.value, parent) === undefined &&
+        overrides.some(({ key }) => isPrefix(parent, key.path))
+      if (madeHere)
+        return problemOf(
+          variableOf(path.map(String)),
+          message,
+          `set it, or write ${pathText(path)} in ${file}`
+        )
       return { file, ...document.locate(path, where), path: pathText(path), message, fix }
     }
 
-    const merged = overrides.reduce<unknown>((value, { key, value: set }) => withValue(value, key.path, set), document.value)
-    const decoded = Schema.decodeUnknownEither(RunnerConfig, { errors: "all", onExcessProperty: "error" })(merged)
+    const merged = overrides.reduce<unknown>(
+      (value, { key, value: set }) => withValue(value, key.path, set),
+      document.value
+    )
+    const decoded = Schema.decodeUnknownEither(RunnerConfig, { errors: "all", onExcessProperty: "error" })(
+      merged
+    )
     if (Either.isLeft(decoded)) {
       all.push(
         ...issueProblems(decoded.left.issue).map(({ path, where, message, fix }) => {
@@ -149,10 +188,16 @@ const readSettings = (
         })
       )
     } else {
-      all.push(...relationProblems(decoded.right).map(({ path, message, fix }) => placed(path, "value", message, fix)))
+      all.push(
+        ...relationProblems(decoded.right).map(({ path, message, fix }) =>
+          placed(path, "value", message, fix)
+        )
+      )
     }
     if (all.length > 0 || Either.isLeft(decoded)) {
-      return yield* new ConfigInvalid({ problems: all.sort((a, b) => a.line - b.line || a.column - b.column) })
+      return yield* new ConfigInvalid({
+        problems: all.sort((a, b) => a.line - b.line || a.column - b.column || (a.path < b.path ? -1 : 1))
+      })
     }
     return { config: decoded.right, overrides, document }
   })
@@ -191,7 +236,9 @@ const readText = (file: string): Effect.Effect<string, ConfigInvalid> =>
  * environment over the defaults. Paths in the file are relative to the file, those of the environment to the
  * working directory. All problems are told at once, each with file and line, or with its variable.
  */
-export const loadSettings = (file: string | undefined): Effect.Effect<LoadedSettings, ConfigInvalid, Environment> =>
+export const loadSettings = (
+  file: string | undefined
+): Effect.Effect<LoadedSettings, ConfigInvalid, Environment> =>
   Effect.gen(function* () {
     const { variables } = yield* Environment
     const absolute = file === undefined ? undefined : resolve(file)
@@ -210,7 +257,8 @@ export const loadSettings = (file: string | undefined): Effect.Effect<LoadedSett
       .map((key) => {
         const override = overrideOf(key.path)
         if (override !== undefined) return { key, origin: override.variable }
-        if (file === undefined || valueAt(document.value, key.path) === undefined) return { key, origin: "default" }
+        if (file === undefined || valueAt(document.value, key.path) === undefined)
+          return { key, origin: "default" }
         return { key, origin: `${file}:${document.locate(key.path, "value").line}` }
       })
     return { settings, file: absolute, origins }

@@ -30,7 +30,8 @@ const walk = (ast: SchemaAST.AST, path: ReadonlyArray<string>, keys: Array<Setti
   const leaf = (kind: SettingKind) => keys.push({ path, kind, variable: variableOf(path) })
   switch (ast._tag) {
     case "TypeLiteral":
-      for (const property of ast.propertySignatures) walk(property.type, [...path, String(property.name)], keys)
+      for (const property of ast.propertySignatures)
+        walk(property.type, [...path, String(property.name)], keys)
       return
     case "Union": {
       const members = ast.types.filter((type) => type._tag !== "UndefinedKeyword")
@@ -96,6 +97,9 @@ export const valueAt = (value: unknown, path: ReadonlyArray<PropertyKey>): unkno
 export const withValue = (value: unknown, path: ReadonlyArray<string>, set: unknown): unknown => {
   if (path.length === 0) return set
   const [key, ...rest] = path
-  const map = typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {}
+  const map =
+    typeof value === "object" && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : {}
   return { ...map, [key]: withValue(map[key], rest, set) }
 }

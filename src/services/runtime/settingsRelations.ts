@@ -31,9 +31,24 @@ export const relationProblems = (config: RunnerConfig): ReadonlyArray<RelationPr
     `${cell.restartDelayMin}ms is more than cell.restartDelayMax (${cell.restartDelayMax}ms)`,
     `write at most ${cell.restartDelayMax}ms, or raise cell.restartDelayMax`
   )
-  need(cell.restartDelayMin > 0, "cell.restartDelayMin", "a cell that fails would start again without a pause", "write at least 1ms")
-  need(cell.checkpointEvery > 0, "cell.checkpointEvery", "checkpoints would follow each other without a pause", "write at least 1ms")
-  need(cell.idleWait > 0, "cell.idleWait", "an idle cell would ask the log without a pause", "write at least 1ms")
+  need(
+    cell.restartDelayMin > 0,
+    "cell.restartDelayMin",
+    "a cell that fails would start again without a pause",
+    "write at least 1ms"
+  )
+  need(
+    cell.checkpointEvery > 0,
+    "cell.checkpointEvery",
+    "checkpoints would follow each other without a pause",
+    "write at least 1ms"
+  )
+  need(
+    cell.idleWait > 0,
+    "cell.idleWait",
+    "an idle cell would ask the log without a pause",
+    "write at least 1ms"
+  )
   need(
     cell.checkpointEventsMax >= cell.batchEventsMax,
     "cell.checkpointEventsMax",
@@ -58,7 +73,12 @@ export const relationProblems = (config: RunnerConfig): ReadonlyArray<RelationPr
     `${http.headersTimeout}ms is more than http.requestTimeout (${http.requestTimeout}ms)`,
     `write at most ${http.requestTimeout}ms`
   )
-  need(http.headersTimeout > 0, "http.headersTimeout", "0ms would let a client hold a connection for ever", "write at least 1ms")
+  need(
+    http.headersTimeout > 0,
+    "http.headersTimeout",
+    "0ms would let a client hold a connection for ever",
+    "write at least 1ms"
+  )
   need(
     http.sseClientsMax <= http.connectionsMax,
     "http.sseClientsMax",

@@ -185,10 +185,12 @@ const rowsOf = (run: Explained, width: number): ReadonlyArray<RowExplanation> =>
     prototype: run.prototype[row]
   }))
 
-const layerWith = (options: OnnxScorerOptions): Layer.Layer<Scorer> =>
+/** A scorer with bounds of one's own. */
+export const layerWith = (options: OnnxScorerOptions): Layer.Layer<Scorer> =>
   Layer.succeed(Scorer, { load: (bundle) => load(bundle, options) })
 
-const layer: Layer.Layer<Scorer, never, Settings> = Layer.effect(
+/** The scorer with the runner's bounds. */
+export const layer: Layer.Layer<Scorer, never, Settings> = Layer.effect(
   Scorer,
   Effect.map(Settings, ({ score, cell }) => ({
     load: (bundle: ModelBundle) =>
@@ -200,5 +202,5 @@ const layer: Layer.Layer<Scorer, never, Settings> = Layer.effect(
   }))
 )
 
-/** The scorer as layers: `layer` has the runner's bounds, `layerWith` those given. */
+/** Both layers under the module's name, for those who import it by name. */
 export const OnnxScorer = { layer, layerWith } as const

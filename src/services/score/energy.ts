@@ -5,8 +5,8 @@ import type { StreamPlan } from "../../schema/stream/StreamPlan.ts"
 /** Degrees of freedom of a signal's Student t: heavy tails, so that one wild signal doesn't drown the others. */
 export const FREEDOM = 4
 const NATS = (FREEDOM + 1) / 2
-/** Mean term of a standard normal residual, NATS · E[log(1 + z²/FREEDOM)], by numeric integration. */
-const NUMBER_USUAL = 0.484_38
+/** Mean term of independent standard normal residuals with their drift, by simulation of 3 million. */
+const NUMBER_USUAL = 0.608_5
 /** Terms whose product stays below the largest double: each is at most 1 + 20². */
 const PRODUCT_TERMS = 64
 
@@ -29,6 +29,9 @@ export const makeBaselineEnergy = (plan: StreamPlan): BaselineEnergy => {
 
   const of = (evidence: BaselineEvidence): number => {
     const { squared, sum } = evidence
+    const nats = NATS
+    const part = 1 / FREEDOM
+    const mixed = booleans
     let energy = sum[0] - usual
     // The sum of logarithms is the logarithm of the product: one call instead of S.
     for (let from = 0; from < S; from += PRODUCT_TERMS) {
@@ -36,10 +39,10 @@ export const makeBaselineEnergy = (plan: StreamPlan): BaselineEnergy => {
       let product = 1
       let odds = 1
       for (let k = from; k < to; k++) {
-        if (booleans && isBoolean[k] === 1) odds *= 1 + squared[k]
-        else product *= 1 + squared[k] * (1 / FREEDOM)
+        if (mixed && isBoolean[k] === 1) odds *= 1 + squared[k]
+        else product *= 1 + squared[k] * part
       }
-      energy += NATS * Math.log(product)
+      energy += nats * Math.log(product)
       if (odds !== 1) energy += Math.log(odds)
     }
     return energy
@@ -48,7 +51,8 @@ export const makeBaselineEnergy = (plan: StreamPlan): BaselineEnergy => {
   const terms = (evidence: BaselineEvidence, nats: Float32Array, at: number): void => {
     const { squared, stuck, surprise } = evidence
     for (let k = 0; k < S; k++) {
-      nats[at + k] = isBoolean[k] === 1 ? Math.log1p(squared[k]) : NATS * Math.log1p(squared[k] / FREEDOM) - NUMBER_USUAL
+      nats[at + k] =
+        isBoolean[k] === 1 ? Math.log1p(squared[k]) : NATS * Math.log1p(squared[k] / FREEDOM) - NUMBER_USUAL
     }
     for (let j = 0; j < N; j++) nats[at + S + j] = stuck[j]
     for (let c = 0; c < C; c++) nats[at + S + N + c] = surprise[c]

@@ -28,7 +28,8 @@ export const topShares = (
 ): ReadonlyArray<readonly [id: number, share: number]> => {
   const found: Array<readonly [number, number]> = []
   for (let slot = shares.base[column]; slot < shares.base[column + 1]; slot++) {
-    if (shares.weight[slot] > 0) found.push([slot - shares.base[column] - 1, shares.weight[slot] / shares.total[column]])
+    if (shares.weight[slot] > 0)
+      found.push([slot - shares.base[column] - 1, shares.weight[slot] / shares.total[column]])
   }
   return found.sort((a, b) => b[1] - a[1] || a[0] - b[0]).slice(0, limit)
 }

@@ -109,7 +109,9 @@ export const decodeCellState = (bytes: Uint8Array, cell: CellState): void => {
   }
   const numbers = new Float64Array(buffer, HEADER_WORDS * 4)
   if (numbers[2] !== cell.ids.capacity) {
-    throw new BadDelta(`the cell's state remembers ${numbers[2]} event ids, this program ${cell.ids.capacity}`)
+    throw new BadDelta(
+      `the cell's state remembers ${numbers[2]} event ids, this program ${cell.ids.capacity}`
+    )
   }
   let at = 3
   const fixed = fixedArrays(cell)
@@ -122,7 +124,8 @@ export const decodeCellState = (bytes: Uint8Array, cell: CellState): void => {
     spans.push([at + 1, used])
     at += 1 + used
   }
-  if (at + head[5] * 4 !== numbers.length) throw new BadDelta("the cell's state is longer or shorter than it says")
+  if (at + head[5] * 4 !== numbers.length)
+    throw new BadDelta("the cell's state is longer or shorter than it says")
 
   cell.watermark.newest = numbers[0]
   cell.ids.written = numbers[1]

@@ -122,7 +122,8 @@ export const takeDirty = (columns: DeviceColumns): Int32Array => {
   else {
     rows = new Int32Array(dirtyCount)
     let found = 0
-    for (let row = 0; row < columns.count; row++) if ((flags[row] & DeviceFlag.dirty) !== 0) rows[found++] = row
+    for (let row = 0; row < columns.count; row++)
+      if ((flags[row] & DeviceFlag.dirty) !== 0) rows[found++] = row
   }
   for (let i = 0; i < rows.length; i++) flags[rows[i]] &= ~DeviceFlag.dirty
   columns.dirtyCount = 0

@@ -36,9 +36,18 @@ interface Sections {
 
 /** Bytes of the sections before the ids, for one row. */
 const rowBytes = (columns: DeviceColumns): number =>
-  8 + 4 * (5 + 2 * columns.signalCount + columns.windowCount * WINDOW_BUCKETS) + columns.signalCount + 3 * columns.numberCount + 1
+  8 +
+  4 * (5 + 2 * columns.signalCount + columns.windowCount * WINDOW_BUCKETS) +
+  columns.signalCount +
+  3 * columns.numberCount +
+  1
 
-const sectionsOf = (buffer: ArrayBuffer, columns: DeviceColumns, count: number, idBytes: number): Sections => {
+const sectionsOf = (
+  buffer: ArrayBuffer,
+  columns: DeviceColumns,
+  count: number,
+  idBytes: number
+): Sections => {
   const { signalCount: S, numberCount: N, windowCount: W } = columns
   let at = HEADER
   const next = (bytes: number): number => {
@@ -70,7 +79,13 @@ interface Slice<T> {
   [index: number]: T
 }
 
-const copyRow = (from: Slice<number>, fromRow: number, to: Slice<number>, toRow: number, width: number): void => {
+const copyRow = (
+  from: Slice<number>,
+  fromRow: number,
+  to: Slice<number>,
+  toRow: number,
+  width: number
+): void => {
   const source = fromRow * width
   const target = toRow * width
   for (let k = 0; k < width; k++) to[target + k] = from[source + k]
@@ -136,12 +151,20 @@ export const encodeRows = (
 ): Uint8Array => encode(columns, interner, (i) => rows[i], count)
 
 /** Rows [from, to) that exist: a page of the base. */
-export const encodePage = (columns: DeviceColumns, interner: ArenaInterner, from: number, to: number): Uint8Array => {
+export const encodePage = (
+  columns: DeviceColumns,
+  interner: ArenaInterner,
+  from: number,
+  to: number
+): Uint8Array => {
   const last = Math.min(to, columns.count, interner.count)
   return encode(columns, interner, (i) => from + i, Math.max(0, last - from))
 }
 
-const readHeader = (buffer: ArrayBuffer, columns: DeviceColumns): readonly [count: number, idBytes: number] => {
+const readHeader = (
+  buffer: ArrayBuffer,
+  columns: DeviceColumns
+): readonly [count: number, idBytes: number] => {
   if (buffer.byteLength < HEADER || (buffer.byteLength & 3) !== 0) {
     throw new BadDelta(`device rows are ${buffer.byteLength} bytes long: cut, or not device rows`)
   }
@@ -152,7 +175,9 @@ const readHeader = (buffer: ArrayBuffer, columns: DeviceColumns): readonly [coun
     throw new BadDelta(`device rows have version ${shape[2]}, this program reads version ${VERSION}`)
   }
   if (head[6] !== buffer.byteLength) {
-    throw new BadDelta(`device rows are ${buffer.byteLength} bytes long and should be ${head[6]}: cut, or glued together`)
+    throw new BadDelta(
+      `device rows are ${buffer.byteLength} bytes long and should be ${head[6]}: cut, or glued together`
+    )
   }
   if (head[CHECKSUM_WORD] !== checksum(buffer, CHECKSUM_WORD)) {
     throw new BadDelta("device rows are damaged: their checksum differs")
@@ -188,9 +213,11 @@ const checkRows = (from: Sections, interner: ArenaInterner): void => {
     if (at + 2 > ids.length || end > ids.length) throw new BadDelta(`the id of device row ${rows[i]} is cut`)
     const row = rows[i]
     if (row <= before) throw new BadDelta(`device row ${row} comes after row ${before}`)
-    if (row > known) throw new BadDelta(`device row ${row} comes before row ${known} is known: a piece is missing`)
+    if (row > known)
+      throw new BadDelta(`device row ${row} comes before row ${known} is known: a piece is missing`)
     if (row === known) {
-      if (interner.find(ids, at + 2, end) >= 0) throw new BadDelta(`the device of row ${row} is known under another row`)
+      if (interner.find(ids, at + 2, end) >= 0)
+        throw new BadDelta(`the device of row ${row} is known under another row`)
       known++
     } else if (row < interner.count && !sameBytes(interner.bytesOf(row), ids, at + 2, end)) {
       throw new BadDelta(`device row ${row} belongs to another device here`)

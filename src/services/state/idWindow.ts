@@ -132,10 +132,13 @@ export const restoreIdPages = (ids: IdWindow, pages: ReadonlyMap<number, Uint8Ar
     const bytes = pages.get(page)
     if (bytes === undefined) throw new BadDelta(`page ${page} of the event ids is missing`)
     if (bytes.length !== 4 * (1 + 3 * count)) {
-      throw new BadDelta(`page ${page} of the event ids is ${bytes.length} bytes long, not ${4 * (1 + 3 * count)}`)
+      throw new BadDelta(
+        `page ${page} of the event ids is ${bytes.length} bytes long, not ${4 * (1 + 3 * count)}`
+      )
     }
     const words = new Int32Array(aligned(bytes))
-    if (words[0] >>> 0 !== checksum(words.buffer, 0)) throw new BadDelta(`page ${page} of the event ids is damaged`)
+    if (words[0] >>> 0 !== checksum(words.buffer, 0))
+      throw new BadDelta(`page ${page} of the event ids is damaged`)
     ids.low.set(words.subarray(1, 1 + count), from)
     ids.high.set(words.subarray(1 + count, 1 + 2 * count), from)
     ids.content.set(words.subarray(1 + 2 * count), from)

@@ -15,6 +15,8 @@ const LEVEL_ROWS_MIN = 2
 /** Share of a column's values that must be numbers for it to be numeric. */
 const NUMERIC_SHARE = 0.95
 const DISTINCT_MAX = 5_000
+/** Share of a growing column's steps that must be equal for it to count rows; broken rows leave gaps. */
+const EVEN_SHARE = 0.95
 /** Columns of texts that repeat less than this many times on average are names, not categories. */
 const REPEATS_MIN = 2
 
@@ -24,8 +26,10 @@ export interface ColumnSurvey {
   numbers: number
   missing: number
   texts: number
-  /** Values that are numbers and step by one constant amount: a row counter. */
+  /** First difference of two values, and how many have been equal to it: a row counter, or a clock. */
   step: number | undefined
+  evenSteps: number
+  /** True while every value is a number above the one before. */
   counting: boolean
   last: number
   /** Times each value came; no new values after `DISTINCT_MAX`. */
@@ -40,6 +44,7 @@ export const newSurvey = (name: string): ColumnSurvey => ({
   missing: 0,
   texts: 0,
   step: undefined,
+  evenSteps: 0,
   counting: true,
   last: Number.NaN,
   values: new Map(),
@@ -65,7 +70,8 @@ export const surveyCell = (survey: ColumnSurvey, cell: Cell): void => {
   if (survey.texts > 0) countValue(survey, String(cell).trim())
   if (survey.counting && !Number.isNaN(survey.last)) {
     survey.step ??= value - survey.last
-    survey.counting = survey.step !== 0 && value - survey.last === survey.step
+    if (value - survey.last === survey.step) survey.evenSteps++
+    survey.counting = value > survey.last
   }
   survey.last = value
 }
@@ -104,7 +110,7 @@ export const decideColumn = (survey: ColumnSurvey): Decided => {
   const { name } = survey
   if (present === 0) return ignored(name, "it has no values")
   if (survey.numbers >= NUMERIC_SHARE * present) {
-    if (survey.counting && survey.numbers > 2 && survey.step !== undefined) {
+    if (survey.counting && survey.numbers > 2 && survey.evenSteps >= EVEN_SHARE * (survey.numbers - 1)) {
       return ignored(name, `it counts the rows in steps of ${survey.step}`)
     }
     return { column: { name, type: "number", log: false }, vocabulary: [], notice: undefined }

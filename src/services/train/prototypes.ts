@@ -166,8 +166,15 @@ export const trainPrototypes = async (
   }
 }
 
-/** The rows that were fitted do nothing new, so their energies say how far apart known rows lie. */
-const weighNovelties = async ({ encoder, mixture }: Fit, kept: Table, signal?: AbortSignal): Promise<Encoder> => {
+/**
+ * The fitted rows do nothing new, so their energies say how far apart known rows lie. Not the held-back rows':
+ * those hold the trimmed share, and with their spread one new value outweighs every other sign.
+ */
+const weighNovelties = async (
+  { encoder, mixture }: Fit,
+  kept: Table,
+  signal?: AbortSignal
+): Promise<Encoder> => {
   const some = { ...kept, count: Math.min(kept.count, HELD_BACK_MAX) }
   const energies = (await energiesOf(scoreGraph(encoder, mixture), some, signal)).sort()
   const spread = quantile(energies, 0.99) - quantile(energies, 0.5)

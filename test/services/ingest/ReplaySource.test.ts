@@ -91,6 +91,7 @@ describe("ReplaySource", () => {
       const path = file("hundred.jsonl", lines(100).join("\n"))
       const layer = replay({ files: [path], plan, partitions: 3, chunkBytes: 64 })
       yield* Effect.gen(function* () {
+        expect(yield* Effect.flatMap(Replay, (whole) => whole.finished)).toBe(false)
         for (let partition = 0; partition < 3; partition++) {
           const all = yield* Effect.flatMap(open({ partition }), readAll)
           expect(values(all)).toEqual(
@@ -107,7 +108,6 @@ describe("ReplaySource", () => {
             latest: all.length
           })
         }
-        expect(yield* Effect.flatMap(Replay, (whole) => whole.finished)).toBe(false)
         for (let partition = 0; partition < 3; partition++)
           yield* Effect.flatMap(open({ partition }), readAll)
         expect(yield* Effect.flatMap(Replay, (whole) => whole.finished)).toBe(true)
@@ -181,7 +181,7 @@ describe("ReplaySource", () => {
         "nothing.jsonl"
       )
       const broken = file("broken.jsonl.gz", gzipSync("1\n".repeat(1_000)).subarray(0, 20))
-      const error = yield* Effect.flip(Effect.flatMap(open(), (reader) => reader.fetch(0))).pipe(
+      const error = yield* Effect.flip(Effect.asVoid(Effect.flatMap(open(), readAll))).pipe(
         Effect.provide(replay({ files: [broken] }))
       )
       expect(error._tag).toBe("LogUnavailable")

@@ -60,7 +60,8 @@ describe("calibration", () => {
 
   it("ranks rows of one p-value by their energy, also far beyond the calibration", () => {
     const score = makeScore(fitTail(normals(3_000, 3)))
-    for (const energy of [-50, -1, 0.1234, 3, 80, 2e5]) expect(score(energy + 0.01 * Math.abs(energy))).toBeGreaterThan(score(energy))
+    for (const energy of [-50, -1, 0.1234, 3, 80, 2e5])
+      expect(score(energy + 0.01 * Math.abs(energy))).toBeGreaterThan(score(energy))
   })
 
   it("takes quantiles between neighbours", () => {

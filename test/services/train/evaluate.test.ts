@@ -28,16 +28,22 @@ describe("metrics", () => {
 
   it("agree with counting pairs", () => {
     fc.assert(
-      fc.property(fc.array(fc.tuple(fc.integer({ min: 0, max: 6 }), fc.boolean()), { minLength: 2 }), (rows) => {
-        const scores = rows.map(([score]) => score)
-        const labels = rows.map(([, anomaly]) => (anomaly ? 1 : 0))
-        const up = scores.filter((_, at) => labels[at] === 1)
-        const down = scores.filter((_, at) => labels[at] === 0)
-        fc.pre(up.length > 0 && down.length > 0)
-        let pairs = 0
-        for (const a of up) for (const b of down) pairs += a > b ? 1 : a === b ? 0.5 : 0
-        expect(measure(scores, labels, nobody(rows.length)).rocAuc).toBeCloseTo(pairs / (up.length * down.length), 10)
-      }),
+      fc.property(
+        fc.array(fc.tuple(fc.integer({ min: 0, max: 6 }), fc.boolean()), { minLength: 2 }),
+        (rows) => {
+          const scores = rows.map(([score]) => score)
+          const labels = rows.map(([, anomaly]) => (anomaly ? 1 : 0))
+          const up = scores.filter((_, at) => labels[at] === 1)
+          const down = scores.filter((_, at) => labels[at] === 0)
+          fc.pre(up.length > 0 && down.length > 0)
+          let pairs = 0
+          for (const a of up) for (const b of down) pairs += a > b ? 1 : a === b ? 0.5 : 0
+          expect(measure(scores, labels, nobody(rows.length)).rocAuc).toBeCloseTo(
+            pairs / (up.length * down.length),
+            10
+          )
+        }
+      ),
       { seed: 4 }
     )
   })

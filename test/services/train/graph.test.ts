@@ -23,7 +23,13 @@ describe("a graph", () => {
 
   it("keeps what its outputs need and drops the rest", () => {
     const model = onnxProto.onnx.ModelProto.decode(distance())
-    expect(model.graph?.node?.map((node) => node.opType)).toEqual(["Sub", "Mul", "MatMul", "Reshape", "Identity"])
+    expect(model.graph?.node?.map((node) => node.opType)).toEqual([
+      "Sub",
+      "Mul",
+      "MatMul",
+      "Reshape",
+      "Identity"
+    ])
     expect(Number(model.irVersion)).toBe(IR_VERSION)
     expect(Number(model.opsetImport?.[0].version)).toBe(OPSET)
   })

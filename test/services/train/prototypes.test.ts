@@ -1,13 +1,18 @@
+import { Tensor } from "onnxruntime-node"
 import { beforeAll, describe, expect, it } from "vitest"
 import { quantile } from "../../../src/services/train/calibrate.ts"
 import { encodeInGraph, fitEncoder, type InputColumn } from "../../../src/services/train/encoder.ts"
 import { GraphBuilder } from "../../../src/services/train/graph.ts"
 import { cluster } from "../../../src/services/train/kmeans.ts"
 import { encoderGraph, makeMixture, scoreGraph } from "../../../src/services/train/mixture.ts"
-import { NothingVaries, prototypeDefaults, type TrainedPrototypes, trainPrototypes } from "../../../src/services/train/prototypes.ts"
+import {
+  NothingVaries,
+  prototypeDefaults,
+  type TrainedPrototypes,
+  trainPrototypes
+} from "../../../src/services/train/prototypes.ts"
 import { makeRandom } from "../../../src/services/train/random.ts"
 import { openSession, runTable, type Table } from "../../../src/services/train/session.ts"
-import { Tensor } from "onnxruntime-node"
 import { smallRows } from "../../support/smallModel.ts"
 
 const number = { kind: "number", log: false } as const
@@ -31,10 +36,21 @@ const rowsOf = (...rows: ReadonlyArray<ReadonlyArray<number>>): Table => ({
 
 describe("the encoder in the graph", () => {
   it("is what its parameters say, in double precision, for every kind of column", async () => {
-    const mixed: ReadonlyArray<InputColumn> = [number, { kind: "number", log: true }, { kind: "category", log: false }]
+    const mixed: ReadonlyArray<InputColumn> = [
+      number,
+      { kind: "number", log: true },
+      { kind: "category", log: false }
+    ]
     const of = rowsOf([1, 0, 0], [2, 10, 1], [Number.NaN, 1000, -2], [4, -50, 0], [9, 3, 1])
     const encoder = fitEncoder(of, mixed)
-    expect(encoder.columns.map((column) => column.source)).toEqual(["linear", "log", "level", "level", "level", "missing"])
+    expect(encoder.columns.map((column) => column.source)).toEqual([
+      "linear",
+      "log",
+      "level",
+      "level",
+      "level",
+      "missing"
+    ])
     expect(encoder.novelties).toEqual([
       { feature: 2, source: "level", level: -1 },
       { feature: 1, source: "missing", level: 0 }
@@ -64,9 +80,17 @@ describe("the encoder in the graph", () => {
     const { novel } = encodeInGraph(graph, rows, encoder)
     if (novel === undefined) throw new Error("no novelties")
     const session = await openSession(graph.serialize("novel", [graph.output("novel", novel)]))
-    const of = rowsOf([-4, 4, 0, 7, 0], [-4, 4, 0, 8, 0], [-4, 4, -1, 7, Number.NaN], [Number.NaN, 4, -2, 7, 0])
+    const of = rowsOf(
+      [-4, 4, 0, 7, 0],
+      [-4, 4, 0, 8, 0],
+      [-4, 4, -1, 7, Number.NaN],
+      [Number.NaN, 4, -2, 7, 0]
+    )
     const flags = (await runTable(session, of, "novel", encoder.novelties.length)).rows
-    const count = (row: number) => flags.slice(row * encoder.novelties.length, (row + 1) * encoder.novelties.length).reduce((a, b) => a + b)
+    const count = (row: number) =>
+      flags
+        .slice(row * encoder.novelties.length, (row + 1) * encoder.novelties.length)
+        .reduce((a, b) => a + b)
     expect([0, 1, 2, 3].map(count)).toEqual([0, 1, 1, 2])
   })
 })
@@ -91,7 +115,9 @@ describe("the free energy in the graph", () => {
         return Math.log(mixture.weights[k]) - squares / (2 * v) - (width / 2) * Math.log(v)
       })
       const largest = Math.max(...logits)
-      const expected = -(largest + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0)))
+      const expected = -(
+        largest + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0))
+      )
       expect(Math.abs(energies[row] - expected)).toBeLessThan(2e-3)
     }
   })
@@ -104,22 +130,49 @@ describe("a trained mixture", () => {
   })
 
   it("has low energies for the like of its rows and high ones for anything else", async () => {
-    const normal = await energiesOf(trained.scoreGraph, { rows: smallRows(500, 77), count: 500, width: 5 })
+    const rows = smallRows(500, 77)
+    const energies = await energiesOf(trained.scoreGraph, { rows, count: 500, width: 5 })
     const strange = await energiesOf(
       trained.scoreGraph,
-      rowsOf([0, 0, 0, 7, 0], [-4, 4, 1, 7, 0], [-4, 4, 0, 8, 0], [-4, 4, -1, 7, 0], [-4, 4, 0, 7, 90], [4, 4, 0, 7, 0])
+      rowsOf([0, 0, 0, 7, 0], [-4, 4, 1, 7, 0], [-4, 4, 0, 7, 90], [4, 4, 0, 7, 0])
     )
-    const high = quantile([...normal].sort((a, b) => a - b), 0.99)
+    const high = quantile(
+      [...energies].sort((a, b) => a - b),
+      0.99
+    )
     strange.forEach((energy, row) => {
       expect(energy, `row ${row}`).toBeGreaterThan(high)
     })
   })
 
+  it("adds at least what Laplace's rule gives for a value that no row had: a new category, a constant that moved", async () => {
+    const [plain, constant, category] = await energiesOf(
+      trained.scoreGraph,
+      rowsOf([-4, 4, 0, 7, 0], [-4, 4, 0, 8, 0], [-4, 4, -1, 7, 0])
+    )
+    expect(constant - plain).toBeGreaterThan(Math.log(1_442) - 1e-3)
+    expect(category - plain).toBeGreaterThan(Math.log(1_442) - 1e-3)
+  })
+
   it("answers a finite energy for any row", async () => {
-    const wild = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 3.4e38, -3.4e38, 1e-45, 0, -1, -2, 99]
+    const wild = [
+      Number.NaN,
+      Number.POSITIVE_INFINITY,
+      Number.NEGATIVE_INFINITY,
+      3.4e38,
+      -3.4e38,
+      1e-45,
+      0,
+      -1,
+      -2,
+      99
+    ]
     const energies = await energiesOf(
       trained.scoreGraph,
-      rowsOf(...wild.map((value) => [value, value, value, value, value]), ...wild.map((value) => [0, 0, value, 7, value]))
+      rowsOf(
+        ...wild.map((value) => [value, value, value, value, value]),
+        ...wild.map((value) => [0, 0, value, 7, value])
+      )
     )
     expect([...energies].filter((energy) => !Number.isFinite(energy))).toEqual([])
   })
@@ -149,7 +202,9 @@ describe("a trained mixture", () => {
     expect(Math.abs(expected[0] + 4)).toBeLessThan(1.5)
     expect(Math.abs(expected[4])).toBeLessThan(3)
     expect([expected[2], expected[3], expected[15 + 2], expected[15 + 3]]).toEqual([0, 7, 1, 7])
-    expect((answer["prototype"].data as BigInt64Array).every((k) => k >= 0n && k < BigInt(trained.prototypes))).toBe(true)
+    expect(
+      (answer["prototype"].data as BigInt64Array).every((k) => k >= 0n && k < BigInt(trained.prototypes))
+    ).toBe(true)
   })
 
   it("learns nothing from the calibration rows: they are held back", () => {
@@ -163,7 +218,10 @@ describe("a trained mixture", () => {
     const random = makeRandom(8)
     // 60 attacks, scattered where no normal row lies.
     for (let row = 0; row < 60; row++) {
-      dirty.set([8 + 2 * random.normal(), 8 + 2 * random.normal(), 0, 7, 6 + 2 * random.normal()], row * 33 * 5)
+      dirty.set(
+        [8 + 2 * random.normal(), 8 + 2 * random.normal(), 0, 7, 6 + 2 * random.normal()],
+        row * 33 * 5
+      )
     }
     const with_ = { rows: dirty, count: 2_000, width: 5 }
     const attack = rowsOf([8, 8, 0, 7, 6])
@@ -179,6 +237,8 @@ describe("a trained mixture", () => {
     await expect(trainPrototypes(still, inputs, prototypeDefaults)).rejects.toBeInstanceOf(NothingVaries)
     const controller = new AbortController()
     controller.abort(new Error("enough"))
-    await expect(trainPrototypes(table, inputs, { ...prototypeDefaults, signal: controller.signal })).rejects.toThrow("enough")
+    await expect(
+      trainPrototypes(table, inputs, { ...prototypeDefaults, signal: controller.signal })
+    ).rejects.toThrow("enough")
   })
 })

@@ -1,0 +1,101 @@
+// Changes to a cell's behaviour: recorded with the offset from which they hold, then brought into force.
+import { Effect } from "effect"
+import { type CellChange, CommandRefused } from "../../schema/protocol/CellProtocol.ts"
+import type { Step } from "../../schema/stream/StreamDefinition.ts"
+import type { CommandKind } from "../../services/observe/Metrics.ts"
+import { closedBreaker } from "../../services/score/breaker.ts"
+import type { RecordedCommand } from "../../services/state/Checkpoint.ts"
+import type { SliceContext } from "./SliceContext.ts"
+
+/** Batches until the first probe of a breaker that a replay found open. */
+const PROBE_AFTER_REPLAY = 16
+
+/** A step of the breaker holds from `offset` on, also in a replay: recorded before its first effect. */
+export const moveBreaker = (context: SliceContext, step: Step, open: boolean, offset: number, reason: string) =>
+  Effect.gen(function* () {
+    const change: CellChange = { _tag: "Breaker", step, open, reason }
+    yield* context.store.record(context.key, context.epoch, `breaker-${step}-${open}-${offset}`, offset, change)
+    applyState(context, change)
+    context.metrics.breaker(context.key.stream, context.key.partition, step, open ? "open" : "closed")
+    yield* Effect.logWarning(open ? `model rung ${step} is left` : `model rung ${step} is used again`, {
+      offset,
+      reason
+    })
+  })
+
+const commandKinds: Readonly<Partial<Record<CellChange["_tag"], CommandKind>>> = {
+  UseModel: "use-model",
+  Quarantine: "quarantine",
+  Release: "release",
+  Override: "override",
+  ClearOverride: "clear-override"
+}
+
+/** Takes a change asked for from outside: recorded first, then in force from the first offset nobody has seen. */
+export const applyChange = (context: SliceContext, commandId: string, change: CellChange) =>
+  Effect.gen(function* () {
+    const { core, key, epoch, store } = context
+    if ("device" in change && core.deviceRow(change.device) < 0 && change._tag === "Override") {
+      return yield* new CommandRefused({
+        reason: "unknown-device",
+        detail: `stream ${key.stream} has no device ${change.device}; an override is for a device that was seen`
+      })
+    }
+    if (change._tag === "UseModel" && change.digest !== null) {
+      yield* context.model
+        .check(change.digest)
+        .pipe(Effect.mapError((error) => new CommandRefused({ reason: "model-refused", detail: error.message })))
+    }
+    const from = Math.max(0, core.nextOffset, context.replayUntil)
+    const { command, fresh } = yield* store.record(key, epoch, commandId, from, change)
+    if (!fresh && JSON.stringify(command.change) !== JSON.stringify(change)) {
+      return yield* new CommandRefused({
+        reason: "different-change",
+        detail: `command ${commandId} was taken before for another change (${command.change._tag})`
+      })
+    }
+    const kind = commandKinds[change._tag]
+    if (kind !== undefined) context.metrics.command(kind, fresh ? "applied" : "repeated")
+    if (fresh) {
+      if (from <= core.nextOffset) yield* applyRecorded(context, command)
+      else context.commands.push(command)
+    }
+    return { offset: command.fromOffset, epoch: command.epoch, fresh }
+  })
+
+/** Brings a recorded change into force. Never fails: a model that is gone leaves the rungs below it. */
+export const applyRecorded = (context: SliceContext, command: RecordedCommand): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    applyState(context, command.change)
+    if (command.change._tag === "UseModel") yield* context.model.use(command.change.digest)
+  })
+
+const applyState = ({ core }: SliceContext, change: CellChange): void => {
+  core.changed = true
+  switch (change._tag) {
+    case "UseModel":
+      core.modelDigest = change.digest
+      core.breakers = {}
+      return
+    case "Quarantine":
+      return core.quarantine(change.device, true)
+    case "Release":
+      return core.quarantine(change.device, false)
+    case "Override":
+      return core.override(change.device, {
+        thresholdShift: change.shift,
+        mute: change.mute,
+        untilMillis: change.until
+      })
+    case "ClearOverride":
+      return core.override(change.device, undefined)
+    case "Skip":
+      core.skips.set(change.offset, change)
+      return
+    case "Breaker":
+      core.breakers[change.step] = change.open
+        ? { ...closedBreaker, state: "open", openings: 1, wait: PROBE_AFTER_REPLAY, reason: change.reason }
+        : closedBreaker
+      return
+  }
+}

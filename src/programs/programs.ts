@@ -1,0 +1,42 @@
+// The programs that the command line starts, each loaded when it is asked for: `--help` opens no database.
+import { Effect, Layer } from "effect"
+import { ServiceUnavailable } from "../schema/error/CliError.ts"
+import { Programs } from "../services/cli/Programs.ts"
+
+const load = <A>(module: () => Promise<A>): Effect.Effect<A> => Effect.promise(module)
+
+/** What keeps a runner from starting, as the command line tells it. */
+const startFailure = (error: { readonly message: string }) =>
+  new ServiceUnavailable({ problem: error.message, next: "`groundstate doctor` looks for what is wrong." })
+
+export const programs: Layer.Layer<Programs> = Layer.succeed(Programs, {
+  run: (settings, streams) =>
+    Effect.flatMap(
+      load(() => import("./Runner.ts")),
+      ({ runnerLayer }) =>
+        Layer.launch(
+          runnerLayer(
+            settings,
+            streams.map((stream) => stream.definition)
+          )
+        ).pipe(Effect.mapError(startFailure))
+    ),
+  demo: (options, show) =>
+    Effect.flatMap(
+      load(() => import("./Demo.ts")),
+      ({ demo }) =>
+        demo(options, show).pipe(
+          Effect.mapError((error) => (error._tag === "CommandFailed" ? error : startFailure(error)))
+        )
+    ),
+  replay: (options, report) =>
+    Effect.flatMap(
+      load(() => import("./Replay.ts")),
+      ({ replay }) => replay(options, report)
+    ),
+  trainDevice: (options) =>
+    Effect.flatMap(
+      load(() => import("./TrainDevice.ts")),
+      ({ trainDevice }) => trainDevice(options)
+    )
+})

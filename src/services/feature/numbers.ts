@@ -1,0 +1,115 @@
+// The numbers of an event: scaled as the plan says, and how long each has been the same.
+import type { FleetStatistics } from "../../schema/event/CellState.ts"
+import type { DeviceColumns } from "../../schema/event/DeviceColumns.ts"
+import type { StreamPlan } from "../../schema/stream/StreamPlan.ts"
+import { countRepeat, repeatNats } from "./fleet.ts"
+
+/** Events in which a run of equal values is taken as normal without more ado. */
+const RUN_LEARNING_EVENTS = 200
+/** A run of equal values weighs at most this much. */
+const STUCK_NATS_MAX = 12
+/** Linear numbers are clipped to ± this: their squares must fit 32 bits. */
+const VALUE_MAX = 1e18
+
+/** What an event may change: 0 nothing (late), 1 runs, 2 runs and the longest normal run (the device learns). */
+export type Touch = 0 | 1 | 2
+
+export interface Numbers {
+  /**
+   * Reads the numbers at numbers[at…] into x and, where asked for, the row; writes `stuck` and adds its sum to
+   * sum[0]. `before`: events of the device so far.
+   */
+  readonly read: (
+    columns: DeviceColumns,
+    fleet: FleetStatistics,
+    numbers: Float64Array,
+    at: number,
+    device: number,
+    before: number,
+    touch: Touch,
+    rows: Float32Array,
+    row: number
+  ) => void
+  /** The fleet learns how often the values repeat. */
+  readonly teach: (fleet: FleetStatistics) => void
+}
+
+/** Compiles the numbers of a plan; `x`, `stuck` and `sum` are written, `toValue` and `toStuck` say where in the row. */
+export const makeNumbers = (
+  plan: StreamPlan,
+  x: Float64Array,
+  stuck: Float64Array,
+  sum: Float64Array,
+  toValue: Int32Array,
+  toStuck: Int32Array
+): Numbers => {
+  const N = plan.numbers.length
+  const isLog = Uint8Array.from(plan.numbers, (column) => (column.log ? 1 : 0))
+  const isBoolean = Uint8Array.from(plan.numbers, (column) => (column.boolean ? 1 : 0))
+  /** 1: the value equals the device's value before, 0: it doesn't, −1: nothing to compare. */
+  const repeats = new Int8Array(N)
+  const double = new Float64Array(1)
+  const words = new Int32Array(double.buffer)
+  const state = { N, x, stuck, sum, toValue, toStuck, isLog, isBoolean, repeats, double, words }
+
+  const read: Numbers["read"] = (columns, fleet, numbers, at, device, before, touch, rows, row) => {
+    const { N, x, stuck, toValue, toStuck, isLog, isBoolean, repeats, double, words } = state
+    const { valueHash, run, runMax } = columns
+    const young = before < RUN_LEARNING_EVENTS
+    const most = VALUE_MAX
+    const toRuns = device * N
+    let extra = 0
+    for (let j = 0; j < N; j++) {
+      const raw = numbers[at + j]
+      let value = raw
+      let nats = 0
+      let beyond = 0
+      let equals = -1
+      if (!Number.isNaN(raw)) {
+        if (isLog[j] === 1) value = raw < 0 ? -Math.log1p(-raw) : Math.log1p(raw)
+        else if (raw > most) value = most
+        else if (raw < -most) value = -most
+        // + 0 makes −0 equal to 0.
+        double[0] = raw + 0
+        const hash = Math.imul(words[0] ^ Math.imul(words[1], 0x9e3779b1), 0x85ebca6b) >>> 24
+        const cell = toRuns + j
+        const length = run[cell]
+        const longest = runMax[cell]
+        let now = length
+        let normal = longest
+        if (touch !== 0) {
+          if (length !== 0) equals = valueHash[cell] === hash ? 1 : 0
+          now = equals === 1 ? (length < 255 ? length + 1 : 255) : 1
+          if (touch === 2) {
+            if (young) {
+              if (now > longest) normal = now
+            } else if (equals !== 1) {
+              if (length > longest) normal = longest + Math.max(1, (length - longest) >> 2)
+            } else if (now > longest && (before & 31) === 0) normal = longest + 1
+            if (normal !== longest) runMax[cell] = normal
+          }
+          run[cell] = now
+          valueHash[cell] = hash
+        }
+        beyond = now - normal
+        if (beyond > 0 && isBoolean[j] === 0) {
+          nats = Math.min(STUCK_NATS_MAX, beyond * repeatNats(fleet, j))
+          extra += nats
+        }
+      }
+      repeats[j] = equals
+      x[j] = value
+      stuck[j] = nats
+      if (toValue[j] >= 0) rows[row + toValue[j]] = value
+      if (toStuck[j] >= 0) rows[row + toStuck[j]] = beyond > 0 ? Math.log1p(beyond) : 0
+    }
+    sum[0] = extra
+  }
+
+  return {
+    read,
+    teach: (fleet) => {
+      for (let j = 0; j < N; j++) if (repeats[j] >= 0) countRepeat(fleet, j, repeats[j] === 1)
+    }
+  }
+}

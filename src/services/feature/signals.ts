@@ -1,0 +1,205 @@
+// A device's baseline: how far each signal of an event lies from the device's own past, and what it learns.
+import type { CellState } from "../../schema/event/CellState.ts"
+import { type DeviceColumns, DRIFT_SCALE } from "../../schema/event/DeviceColumns.ts"
+import type { StreamPlan } from "../../schema/stream/StreamPlan.ts"
+import { countValue, fleetVariance } from "./fleet.ts"
+import { roundInTurn } from "./rounding.ts"
+
+/** Weight of the population in a device's baseline, in events. */
+export const POPULATION_WEIGHT = 200
+/** Residuals are clipped to ± this many deviations. */
+export const RESIDUAL_MAX = 20
+/** Least variance that counts, as a share of the population's. */
+const FLOOR_SHARE = 1e-3
+/** A drift counts this many times over: it has held for several events. */
+const DRIFT_WEIGHT = 2
+/** Residuals are clipped to this before they move the drift: 127 units, so that it fits its 8 bits. */
+const DRIFT_MAX = 127 / DRIFT_SCALE
+/**
+ * A mean is rounded in turn where its step is below this share of it, and not a mere wobble (an eighth of a
+ * deviation); a variance at rates below this.
+ */
+const FINE_STEPS = 2 ** 22
+const FINE_RATE = 1e-5
+
+/** Mean and variance by signal: `Manifest.population`. */
+export interface Population {
+  readonly [signal: string]: { readonly mean: number; readonly variance: number }
+}
+
+export interface Signals {
+  /** S: the event's signals as scaled, NaN if missing; to be filled before `score`. */
+  readonly x: Float64Array
+  /** S: what was expected of each signal that is not missing; NaN where nothing is known of it. */
+  readonly expected: Float64Array
+  /** S: see `BaselineEvidence.squared`. */
+  readonly squared: Float64Array
+  /** [0] share of the population in the baseline, [1] rate of learning, 0 for none, [2] confidence; unboxed. */
+  readonly weights: Float64Array
+  /** Takes over what the cell's state says of the fleet. */
+  readonly refresh: (cell: CellState) => void
+  /** Writes residuals to the row and squared deviations to `squared`; then the device learns. */
+  readonly score: (columns: DeviceColumns, device: number, rows: Float32Array, row: number) => void
+  /** The fleet learns. */
+  readonly teach: (cell: CellState) => void
+}
+
+/**
+ * Compiles the signals of a plan. `toResidual`: column of the row for each, −1 for none. Signals that the
+ * population doesn't name are held against the cell's own fleet.
+ */
+export const makeSignals = (
+  plan: StreamPlan,
+  toResidual: Int32Array,
+  population: Population | undefined
+): Signals => {
+  const S = plan.signals.length
+  const x = new Float64Array(S)
+  const expected = new Float64Array(S)
+  const squared = new Float64Array(S)
+  const weights = new Float64Array(3)
+  const popMean = new Float64Array(S)
+  /** −1: nothing is known of the signal yet. */
+  const popVariance = new Float64Array(S).fill(-1)
+  const popFixed = new Uint8Array(S)
+  // A boolean has no drift: a run of trues that is rare for a device shows in each of them.
+  const driftWeight = Float64Array.from(plan.signals, (_, k) =>
+    plan.numbers[k]?.boolean === true ? 0 : (DRIFT_WEIGHT / DRIFT_SCALE) ** 2
+  )
+  /** A device's new means and variances before they are rounded to 32 bits. */
+  const exactMean = new Float64Array(S)
+  const exactVariance = new Float64Array(S)
+  const isFine = new Uint8Array(S)
+  plan.signals.forEach((signal, k) => {
+    const known = population?.[signal]
+    if (known === undefined || !Number.isFinite(known.mean) || !(known.variance >= 0)) return
+    popMean[k] = known.mean
+    popVariance[k] = known.variance
+    popFixed[k] = 1
+  })
+  const state = { S, x, expected, squared, weights, popMean, popVariance, driftWeight, exactMean, exactVariance, isFine, toResidual }
+
+  const refreshSignal = (cell: CellState, k: number): void => {
+    if (popFixed[k] === 1) return
+    popMean[k] = cell.fleet.mean[k]
+    popVariance[k] = fleetVariance(cell.fleet, k)
+  }
+
+  const roundSignals = (columns: DeviceColumns, toSignals: number, n: number, all: boolean): void => {
+    for (let k = 0; k < S; k++) {
+      if (Number.isNaN(x[k])) continue
+      if (isFine[k] === 1) columns.mean[toSignals + k] = roundInTurn(exactMean[k], n + k)
+      if (all) columns.variance[toSignals + k] = roundInTurn(exactVariance[k], n + k + 0x1000)
+    }
+  }
+
+  const score = (columns: DeviceColumns, device: number, rows: Float32Array, row: number): void => {
+    // All that the loop needs as locals: what lies in an enclosing scope is loaded and checked at every use.
+    const { S, x, expected, squared, weights, popMean, popVariance, driftWeight, exactMean, exactVariance } = state
+    const { isFine, toResidual } = state
+    const { mean, variance, drift } = columns
+    const floor = FLOOR_SHARE
+    const top = RESIDUAL_MAX
+    const bottom = -top
+    const driftTop = DRIFT_MAX
+    const driftBottom = -driftTop
+    const driftScale = DRIFT_SCALE
+    const fineSteps = FINE_STEPS
+    const share = weights[0]
+    const rate = weights[1]
+    const confidence = weights[2]
+    const learns = rate > 0
+    const toSignals = device * S
+    let fine = 0
+    for (let k = 0; k < S; k++) {
+      const value = x[k]
+      const at = toSignals + k
+      const own = mean[at]
+      if (Number.isNaN(value)) {
+        squared[k] = 0
+        if (toResidual[k] >= 0) rows[row + toResidual[k]] = 0
+        continue
+      }
+      const central = popMean[k]
+      const spread = popVariance[k]
+      const known = spread >= 0
+      const unseen = Number.isNaN(own)
+      const ownVariance = variance[at]
+      let centre = own
+      let breadth = ownVariance
+      if (known) {
+        if (unseen) {
+          centre = central
+          breadth = spread + floor * spread
+        } else {
+          // Mean and variance of the mixture of the device's past and the population.
+          const apart = central - own
+          centre = own + share * apart
+          breadth = ownVariance + share * (spread - ownVariance + (1 - share) * apart * apart) + floor * spread
+        }
+      }
+      const deviation = Math.sqrt(breadth + 1e-12 * centre * centre + 1e-30)
+      let z = 0
+      if (known) {
+        z = (value - centre) / deviation
+        if (z > top) z = top
+        else if (z < bottom) z = bottom
+        expected[k] = centre
+      } else expected[k] = Number.NaN
+      if (toResidual[k] >= 0) rows[row + toResidual[k]] = z
+      const sure = z * confidence
+      const shifted = drift[at]
+      const moved = sure > driftTop ? driftTop : sure < driftBottom ? driftBottom : sure
+      // To the nearest integer; the offset keeps the truncated number positive.
+      const drifted = shifted + (((moved * driftScale - shifted) * 0.125 + 1_024.5) | 0) - 1_024
+      squared[k] = sure * sure + drifted * drifted * driftWeight[k]
+      if (!learns) continue
+      drift[at] = drifted
+      // Score first, update after: a step of at most three deviations, so that one value can't carry it away.
+      const most = known ? 3 * deviation : Number.POSITIVE_INFINITY
+      let nextOwn = value
+      let nextSpread = 0
+      isFine[k] = 0
+      if (unseen) {
+        if (value - central > most) nextOwn = central + most
+        else if (central - value > most) nextOwn = central - most
+      } else {
+        let step = value - own
+        if (step > most) step = most
+        else if (step < -most) step = -most
+        const change = rate * step
+        if (Math.abs(change) * fineSteps < Math.abs(own) && Math.abs(step) > 0.125 * deviation) {
+          isFine[k] = 1
+          fine++
+        }
+        nextOwn = own + change
+        nextSpread = (1 - rate) * (ownVariance + change * step)
+      }
+      mean[at] = nextOwn
+      variance[at] = nextSpread
+      exactMean[k] = nextOwn
+      exactVariance[k] = nextSpread
+    }
+    if (learns && (fine > 0 || rate < FINE_RATE)) {
+      roundSignals(columns, toSignals, columns.events[device], rate < FINE_RATE)
+    }
+  }
+
+  return {
+    x,
+    expected,
+    squared,
+    weights,
+    refresh: (cell) => {
+      for (let k = 0; k < S; k++) refreshSignal(cell, k)
+    },
+    score,
+    teach: (cell) => {
+      for (let k = 0; k < S; k++) {
+        if (Number.isNaN(x[k])) continue
+        countValue(cell.fleet, k, x[k])
+        refreshSignal(cell, k)
+      }
+    }
+  }
+}

@@ -1,0 +1,142 @@
+// Server-sent events: each alert once, in order, what was missed first; bounded in listeners; ended on stop.
+import { it as effectIt } from "@effect/vitest"
+import { Chunk, Effect, Fiber, Layer, Stream, TestClock } from "effect"
+import { afterEach, describe, expect, it } from "vitest"
+import { HEARTBEAT_MILLIS, LiveFeed } from "../../../src/services/inspect/LiveFeed.ts"
+import { AlertFeed } from "../../../src/services/observe/AlertFeed.ts"
+import { Metrics } from "../../../src/services/observe/Metrics.ts"
+import { defaultConfig, Settings } from "../../../src/services/runtime/Settings.ts"
+import { alertOf, type Surface, startSurface } from "./surface.ts"
+
+const layer = LiveFeed.layer.pipe(
+  Layer.provideMerge(Layer.mergeAll(AlertFeed.layer, Metrics.layer)),
+  Layer.provide(
+    Layer.succeed(Settings, { ...defaultConfig, http: { ...defaultConfig.http, sseClientsMax: 2 } })
+  )
+)
+
+const ids = (texts: Iterable<string>) => [...texts].flatMap((text) => /^id: (.+)$/m.exec(text)?.[1] ?? [])
+
+describe("a feed", () => {
+  effectIt.scoped("tells each alert that is raised from now on, as a CloudEvent", () =>
+    Effect.gen(function* () {
+      const feed = yield* LiveFeed
+      const { publish } = yield* AlertFeed
+      yield* publish([alertOf(1)])
+      const texts = yield* feed.texts({})
+      yield* publish([alertOf(2), alertOf(3)])
+      const [, second, third] = Chunk.toReadonlyArray(yield* Stream.runCollect(Stream.take(texts, 3)))
+      expect(ids([second, third])).toEqual(["flows.0.2.energy", "flows.0.3.energy"])
+      expect(second).toMatch(/^id: .+\nevent: alert\ndata: \{.+\}\n\n$/)
+      expect(JSON.parse(/^data: (.+)$/m.exec(second)?.[1] ?? "")).toMatchObject({
+        specversion: "1.0",
+        id: "flows.0.2.energy",
+        source: "/groundstate/local/flows",
+        type: "groundstate.alert.v1",
+        subject: "pump-1",
+        time: "2023-11-14T22:13:20.002Z",
+        data: { offset: 2, device: "pump-1" }
+      })
+    }).pipe(Effect.provide(layer))
+  )
+
+  effectIt.scoped("starts with what was missed since the last event told", () =>
+    Effect.gen(function* () {
+      const feed = yield* LiveFeed
+      const { publish } = yield* AlertFeed
+      yield* publish([alertOf(1), alertOf(2), alertOf(3)])
+      const texts = yield* feed.texts({ lastEventId: "flows.0.1.energy" })
+      yield* publish([alertOf(4)])
+      expect(ids(yield* Stream.runCollect(Stream.take(texts, 4)))).toEqual([
+        "flows.0.2.energy",
+        "flows.0.3.energy",
+        "flows.0.4.energy"
+      ])
+    }).pipe(Effect.provide(layer))
+  )
+
+  effectIt.scoped("keeps to one device where asked", () =>
+    Effect.gen(function* () {
+      const feed = yield* LiveFeed
+      const { publish } = yield* AlertFeed
+      const texts = yield* feed.texts({ device: "pump-2" })
+      yield* publish([alertOf(1, "pump-1"), alertOf(2, "pump-2")])
+      expect(ids(yield* Stream.runCollect(Stream.take(texts, 2)))).toEqual(["flows.0.2.energy"])
+    }).pipe(Effect.provide(layer))
+  )
+
+  effectIt.scoped("says that it is still here, every 15 seconds", () =>
+    Effect.gen(function* () {
+      const feed = yield* LiveFeed
+      const texts = yield* feed.texts({})
+      const reading = yield* Effect.fork(Stream.runCollect(Stream.take(texts, 3)))
+      yield* TestClock.adjust(2 * HEARTBEAT_MILLIS)
+      const [, ...beats] = Chunk.toReadonlyArray(yield* Fiber.join(reading))
+      expect(beats).toEqual([": still here\n\n", ": still here\n\n"])
+    }).pipe(Effect.provide(layer))
+  )
+
+  effectIt.scoped("takes no more listeners than allowed, and takes another when one has left", () =>
+    Effect.gen(function* () {
+      const feed = yield* LiveFeed
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* feed.texts({})
+          yield* feed.texts({})
+          const refused = yield* Effect.flip(feed.texts({}))
+          expect([refused.status, refused.retryAfter]).toEqual([503, 30])
+        })
+      )
+      expect(feed.open()).toBe(0)
+      yield* feed.texts({})
+      expect(feed.open()).toBe(1)
+    }).pipe(Effect.provide(layer))
+  )
+})
+
+describe("over HTTP", () => {
+  let surface: Surface | undefined
+  afterEach(async () => {
+    await surface?.stop()
+    surface = undefined
+  })
+
+  const listen = async (to: Surface, headers: Record<string, string> = {}) => {
+    const response = await fetch(`${to.url}/v1/alerts`, {
+      headers: { accept: "text/event-stream", ...headers }
+    })
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader()
+    const next = async () => Buffer.from((await reader.read()).value ?? []).toString()
+    return { response, reader, next }
+  }
+
+  it("is a feed only where asked for, and open until it stops", async () => {
+    surface = await startSurface()
+    const { response, next, reader } = await listen(surface)
+    expect(response.headers.get("content-type")).toBe("text/event-stream; charset=utf-8")
+    expect(await next()).toBe("retry: 2000\n\n")
+    await surface.runtime.runPromise(Effect.flatMap(AlertFeed, ({ publish }) => publish([alertOf(7)])))
+    expect(ids([await next()])).toEqual(["flows.0.7.energy"])
+    const stopping = surface.stop()
+    expect((await reader.read()).done).toBe(true)
+    await stopping
+    surface = undefined
+  })
+
+  it("frees its place when the listener goes", async () => {
+    surface = await startSurface({ http: { sseClientsMax: 1 } })
+    const first = await listen(surface)
+    await first.next()
+    const refused = await fetch(`${surface.url}/v1/alerts`, { headers: { accept: "text/event-stream" } })
+    expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "30"])
+    await refused.text()
+    await first.reader.cancel()
+    let again = await fetch(`${surface.url}/v1/alerts`, { headers: { accept: "text/event-stream" } })
+    while (again.status === 503) {
+      await again.text()
+      again = await fetch(`${surface.url}/v1/alerts`, { headers: { accept: "text/event-stream" } })
+    }
+    expect(again.status).toBe(200)
+    await again.body?.cancel()
+  })
+})

@@ -1,0 +1,38 @@
+import { describe, expect, it } from "vitest"
+import { breakerLimits, closedBreaker, failed, passedBy } from "../../../src/services/score/breaker.ts"
+import { chooseRung } from "../../../src/services/score/ladder.ts"
+
+const declared = ["deep", "fast", "baseline", "rules"] as const
+const open = failed(closedBreaker, 5, "failed", breakerLimits(1, 1))
+
+describe("the ladder", () => {
+  it("takes the first rung that the model has", () => {
+    expect(chooseRung(declared, ["fast"], {})).toEqual({
+      step: "fast",
+      probe: false,
+      passed: [{ step: "deep", cause: "no-model" }]
+    })
+    expect(chooseRung(declared, ["deep", "fast"], {}).step).toBe("deep")
+    expect(chooseRung(declared, [], {}).step).toBe("baseline")
+  })
+
+  it("steps down where a breaker is open, and probes where it is half open", () => {
+    expect(chooseRung(declared, ["fast"], { fast: open })).toEqual({
+      step: "baseline",
+      probe: false,
+      passed: [
+        { step: "deep", cause: "no-model" },
+        { step: "fast", cause: "breaker-open" }
+      ]
+    })
+    expect(chooseRung(declared, ["fast"], { fast: passedBy(open, 6) })).toMatchObject({
+      step: "fast",
+      probe: true
+    })
+  })
+
+  it("keeps to what is declared, and ends at the rules", () => {
+    expect(chooseRung(["rules"], ["fast"], {}).step).toBe("rules")
+    expect(chooseRung(["fast"], [], {}).step).toBe("rules")
+  })
+})
