@@ -1,7 +1,7 @@
 // Emits JavaScript for src/ and bench/ into dist/; types are checked by `npm run typecheck`, not here.
 // dist/ mirrors the tree below src/ (dist/main.js) and keeps bench/ beside it (dist/bench/).
 import { createHash } from "node:crypto"
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { dirname, join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import ts from "typescript"
@@ -12,7 +12,11 @@ const out = join(root, "dist")
 const walk = (dir) =>
   existsSync(dir)
     ? readdirSync(dir, { withFileTypes: true }).flatMap((entry) =>
-        entry.isDirectory() ? walk(join(dir, entry.name)) : entry.name.endsWith(".ts") ? [join(dir, entry.name)] : []
+        entry.isDirectory()
+          ? walk(join(dir, entry.name))
+          : entry.name.endsWith(".ts")
+            ? [join(dir, entry.name)]
+            : []
       )
     : []
 
@@ -31,8 +35,10 @@ const compilerOptions = {
 
 // bench/ sits beside src/ in the repository and below it in dist/, so "../src/x.ts" becomes "../x.js".
 const rewrite = (code, isBench) =>
-  code.replace(/((?:from|import)\s*\(?\s*["'])(\.{1,2}\/[^"']+?)\.ts(["'])/g, (_, head, path, tail) =>
-    `${head}${isBench ? path.replace(/^((?:\.\.\/)+)src\//, "$1") : path}.js${tail}`)
+  code.replace(
+    /((?:from|import)\s*\(?\s*["'])(\.{1,2}\/[^"']+?)\.ts(["'])/g,
+    (_, head, path, tail) => `${head}${isBench ? path.replace(/^((?:\.\.\/)+)src\//, "$1") : path}.js${tail}`
+  )
 
 const stampFile = join(root, ".cache", "build.json")
 const before = existsSync(stampFile) ? JSON.parse(readFileSync(stampFile, "utf8")) : {}

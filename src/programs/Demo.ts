@@ -61,19 +61,42 @@ const trainApart = (folder: string, events: string, seed: number) =>
     const stream = join(folder, "demo.yaml")
     const child = spawn(
       process.execPath,
-      [entryPoint, "train", "--stream", stream, "--features", "device", "--input", events, "--output", bundle, "--seed", String(seed)],
+      [
+        entryPoint,
+        "train",
+        "--stream",
+        stream,
+        "--features",
+        "device",
+        "--input",
+        events,
+        "--output",
+        bundle,
+        "--seed",
+        String(seed)
+      ],
       { stdio: ["ignore", "ignore", "pipe"] }
     )
     let said = ""
     child.stderr.on("data", (chunk) => {
       said = (said + String(chunk)).slice(-2_000)
     })
-    child.on("error", (cause) => resume(new CommandFailed({ problem: `Training did not start: ${cause.message}.`, next: "Run the demo again." })))
+    child.on("error", (cause) =>
+      resume(
+        new CommandFailed({
+          problem: `Training did not start: ${cause.message}.`,
+          next: "Run the demo again."
+        })
+      )
+    )
     child.on("exit", (code) =>
       resume(
         code === 0
           ? Effect.succeed(bundle)
-          : new CommandFailed({ problem: `Training failed (exit code ${code}): ${said.trim()}`, next: "Run the demo again with another --seed." })
+          : new CommandFailed({
+              problem: `Training failed (exit code ${code}): ${said.trim()}`,
+              next: "Run the demo again with another --seed."
+            })
       )
     )
     return Effect.sync(() => child.kill("SIGKILL"))
@@ -210,26 +233,34 @@ const play = (
           paused: status.paused
         })),
         incidents: figures.latest,
-        server:
-          address._tag === "TcpAddress" ? `http://127.0.0.1:${address.port}` : undefined
+        server: address._tag === "TcpAddress" ? `http://127.0.0.1:${address.port}` : undefined
       })
     })
     yield* view.pipe(Effect.zipRight(Effect.sleep(SHOW_EVERY)), Effect.forever, Effect.forkScoped)
 
     // The past that the model learns from, as fast as the log takes it; then live, at the pace asked for.
-    yield* produce({ eventsMax: warm, onAppended: (events) => Effect.sync(() => void (sent += events.length)) })
+    yield* produce({
+      eventsMax: warm,
+      onAppended: (events) => Effect.sync(() => void (sent += events.length))
+    })
     const learn = Effect.gen(function* () {
       yield* Ref.set(phase, "training a model on the first events")
       yield* Effect.promise(() => writeFile(join(folder, "demo.yaml"), JSON.stringify(demoStream)))
       const events = yield* exportEvents(folder, served.topic, warm)
       const bundle = yield* trainApart(folder, events, options.seed)
       const { digest } = yield* models.install(bundle)
-      yield* modelOf(digest).Activate({ command: CommandId.make(`demo-${digest.slice(7, 23)}`), stream, by: "demo" })
+      yield* modelOf(digest).Activate({
+        command: CommandId.make(`demo-${digest.slice(7, 23)}`),
+        stream,
+        by: "demo"
+      })
       yield* Ref.set(model, digest)
       yield* Ref.set(phase, "watching")
     })
     yield* learn.pipe(
-      Effect.catchAll((error) => Effect.zipRight(Ref.set(phase, "watching by baselines alone"), Effect.logError(error.message))),
+      Effect.catchAll((error) =>
+        Effect.zipRight(Ref.set(phase, "watching by baselines alone"), Effect.logError(error.message))
+      ),
       Effect.forkScoped
     )
     const elapsed = (yield* Clock.currentTimeMillis) - begun
@@ -243,7 +274,9 @@ const play = (
     // What is in the log is scored before the figures are taken.
     yield* statuses.pipe(
       Effect.flatMap((list) =>
-        list.every((status) => status.lag === 0) ? Effect.succeed(true) : Effect.as(Effect.sleep("20 millis"), false)
+        list.every((status) => status.lag === 0)
+          ? Effect.succeed(true)
+          : Effect.as(Effect.sleep("20 millis"), false)
       ),
       Effect.repeat({ until: (done) => done }),
       Effect.timeout("15 seconds"),
@@ -274,5 +307,7 @@ const play = (
     }
     return summary
   }).pipe(
-    Effect.mapError((error) => new CommandFailed({ problem: `The demo stopped: ${error.message}`, next: "Run it again." }))
+    Effect.mapError(
+      (error) => new CommandFailed({ problem: `The demo stopped: ${error.message}`, next: "Run it again." })
+    )
   )

@@ -1,6 +1,7 @@
 // Past events from a file through a cell of their own: same decode, windows, baselines, model and rules, in event time.
-import { createWriteStream } from "node:fs"
+
 import { once } from "node:events"
+import { createWriteStream } from "node:fs"
 import { Effect } from "effect"
 import { alertOf } from "../actors/cell/alertOf.ts"
 import { type CellCore, makeCellCore } from "../actors/cell/cellCore.ts"
@@ -24,8 +25,17 @@ const REGION = "replay"
 const isAnomaly = (label: unknown): boolean => {
   if (typeof label === "boolean") return label
   if (typeof label === "number") return label !== 0
-  const text = String(label ?? "").trim().toLowerCase()
-  return !(text === "" || text === "0" || text === "false" || text === "normal" || text === "normal." || text === "no")
+  const text = String(label ?? "")
+    .trim()
+    .toLowerCase()
+  return !(
+    text === "" ||
+    text === "0" ||
+    text === "false" ||
+    text === "normal" ||
+    text === "normal." ||
+    text === "no"
+  )
 }
 
 const labelAt = (batch: RecordBatch, record: number, column: string): boolean => {
@@ -86,8 +96,19 @@ export const replay = (options: ReplayOptions, report: Report) =>
       const model = options.model === undefined ? undefined : yield* fitModel(options.model, core)
       const out = options.output === undefined ? undefined : createWriteStream(options.output)
       const step = chooseStep(core, model)
-      const context = { core, key: { stream: plan.stream, partition: 0 } } satisfies Pick<SliceContext, "core" | "key">
-      const counts = { events: 0, deadLetters: 0, alerts: 0, anomalies: 0, caught: 0, normals: 0, falseAlarms: 0 }
+      const context = { core, key: { stream: plan.stream, partition: 0 } } satisfies Pick<
+        SliceContext,
+        "core" | "key"
+      >
+      const counts = {
+        events: 0,
+        deadLetters: 0,
+        alerts: 0,
+        anomalies: 0,
+        caught: 0,
+        normals: 0,
+        falseAlarms: 0
+      }
       let from = Number.POSITIVE_INFINITY
       let to = Number.NEGATIVE_INFINITY
       const begun = performance.now()
@@ -171,6 +192,9 @@ export const replay = (options: ReplayOptions, report: Report) =>
     Effect.catchAll((error) =>
       error._tag === "CommandFailed"
         ? Effect.fail(error)
-        : new CommandFailed({ problem: error.message, next: "Mend the input or the model, then replay again." })
+        : new CommandFailed({
+            problem: error.message,
+            next: "Mend the input or the model, then replay again."
+          })
     )
   )

@@ -2,6 +2,7 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { Effect, Layer, Redacted } from "effect"
 import * as Cell from "../actors/cell/Cell.ts"
+import { ALERT_TOPIC } from "../actors/cell/Emitter.ts"
 import { Models } from "../actors/cell/Models.ts"
 import * as Device from "../actors/device/Device.ts"
 import * as ModelVersion from "../actors/model/ModelVersion.ts"
@@ -14,11 +15,10 @@ import { DeadLetters } from "../services/ingest/DeadLetters.ts"
 import { EmbeddedLog } from "../services/ingest/EmbeddedLog.ts"
 import { EventLog } from "../services/ingest/EventLog.ts"
 import { KafkaLog, type KafkaLogOptions } from "../services/ingest/KafkaLog.ts"
-import { ALERT_TOPIC } from "../actors/cell/Emitter.ts"
-import { ModelStore } from "../services/model/ModelStore.ts"
 import * as Api from "../services/inspect/Api.ts"
 import * as HttpServer from "../services/inspect/HttpServer.ts"
 import { LiveFeed } from "../services/inspect/LiveFeed.ts"
+import { ModelStore } from "../services/model/ModelStore.ts"
 import { AlertFeed } from "../services/observe/AlertFeed.ts"
 import { Health } from "../services/observe/Health.ts"
 import { Metrics } from "../services/observe/Metrics.ts"
@@ -72,7 +72,8 @@ const streamsLayer = (definitions: ReadonlyArray<StreamDefinition>) =>
     Streams,
     Effect.gen(function* () {
       const log = yield* EventLog
-      for (const topic of [ALERT_TOPIC, "groundstate.deadletters"]) yield* log.ensureTopic(topic, OUTPUT_PARTITIONS)
+      for (const topic of [ALERT_TOPIC, "groundstate.deadletters"])
+        yield* log.ensureTopic(topic, OUTPUT_PARTITIONS)
       const all: Array<ServedStream> = []
       for (const definition of definitions) {
         const topic = definition.source.topic

@@ -86,10 +86,22 @@ export const tallySummary = (tally: Tally, simulation: Simulation) => {
     latency:
       sorted.length === 0
         ? undefined
-        : { p50: quantile(sorted, 0.5), p95: quantile(sorted, 0.95), p99: quantile(sorted, 0.99), max: sorted[sorted.length - 1] },
+        : {
+            p50: quantile(sorted, 0.5),
+            p95: quantile(sorted, 0.95),
+            p99: quantile(sorted, 0.99),
+            max: sorted[sorted.length - 1]
+          },
     latest: tally.cases
       .slice(-LATEST_MAX)
       .reverse()
-      .map(({ id, device, severity, alerts, injected, summary }) => ({ id, device, severity, alerts, injected, summary }))
+      .map(({ id, device, severity, alerts, injected, summary }) => ({
+        id,
+        device,
+        severity,
+        alerts,
+        injected,
+        summary
+      }))
   }
 }

@@ -14,7 +14,10 @@ const normal: RulesVerdict = { decision: "normal", rule: null, severity: null }
 /** Interners are made anew at this many devices: the judge keeps no state worth keeping. */
 const DEVICES_MAX = 10_000
 
-const judgeOf = (served: ServedStream, limits: { readonly eventBytesMax: number; readonly depthMax: number }) => {
+const judgeOf = (
+  served: ServedStream,
+  limits: { readonly eventBytesMax: number; readonly depthMax: number }
+) => {
   const { plan } = served
   const compiled = compileRules(plan)
   if (!compiled.ok || plan.rules.length === 0) return () => normal
@@ -51,7 +54,9 @@ const judgeOf = (served: ServedStream, limits: { readonly eventBytesMax: number;
     if (events.count === 0) return normal
     parts.rules.evaluate(batch, events, 0, 1, windows, hits)
     const rule = hits[0] < 0 ? undefined : plan.rules[hits[0]]
-    return rule === undefined ? normal : { decision: rule.then, rule: rule.name, severity: rule.then === "allow" ? null : rule.severity }
+    return rule === undefined
+      ? normal
+      : { decision: rule.then, rule: rule.name, severity: rule.then === "allow" ? null : rule.severity }
   }
 }
 
@@ -61,7 +66,9 @@ export const fallbackRules: Layer.Layer<FallbackRules, never, Streams | Settings
     const streams = yield* Streams
     const { cell } = yield* Settings
     const limits = { eventBytesMax: cell.eventBytesMax, depthMax: cell.depthMax }
-    const judges = new Map(streams.all.map((served) => [served.plan.stream as string, judgeOf(served, limits)]))
+    const judges = new Map(
+      streams.all.map((served) => [served.plan.stream as string, judgeOf(served, limits)])
+    )
     return { judge: (stream, event, headers) => judges.get(stream)?.(event, headers) ?? normal }
   })
 )

@@ -132,5 +132,13 @@ export const streamRows = (
       })
     )
     const count = Math.min(seen, ROWS_MAX)
-    return { rows: rows.subarray(0, count * width), count, events: seen, skipped, features, vocabularies, population }
+    return {
+      rows: rows.subarray(0, count * width),
+      count,
+      events: seen,
+      skipped,
+      features,
+      vocabularies,
+      population
+    }
   })

@@ -27,7 +27,10 @@ export const CommandId = Schema.NonEmptyString.pipe(Schema.maxLength(128), Schem
 export type CommandId = typeof CommandId.Type
 
 /** A model version is named by the SHA-256 of its manifest: `sha256:` and 64 hex digits. */
-export const ModelDigest = Schema.String.pipe(Schema.pattern(/^sha256:[0-9a-f]{64}$/), Schema.brand("ModelDigest"))
+export const ModelDigest = Schema.String.pipe(
+  Schema.pattern(/^sha256:[0-9a-f]{64}$/),
+  Schema.brand("ModelDigest")
+)
 export type ModelDigest = typeof ModelDigest.Type
 
 /** `<stream>.<partition>.<offset>.<raiser>`: the same event raises the same alert after any replay. */

@@ -2,12 +2,22 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, type Layer } from "effect"
 import type { Fenced } from "../../src/schema/error/StorageError.ts"
-import { type CellKey, Checkpoint, type CheckpointWrite, type StoredPiece } from "../../src/services/state/Checkpoint.ts"
+import {
+  type CellKey,
+  Checkpoint,
+  type CheckpointWrite,
+  type StoredPiece
+} from "../../src/services/state/Checkpoint.ts"
 
 const key = (partition: number): CellKey => ({ stream: "flows", partition })
 const bytes = (...values: Array<number>) => Uint8Array.from(values)
 
-const write = (partition: number, epoch: number, seq: number, more: Partial<CheckpointWrite> = {}): CheckpointWrite => ({
+const write = (
+  partition: number,
+  epoch: number,
+  seq: number,
+  more: Partial<CheckpointWrite> = {}
+): CheckpointWrite => ({
   key: key(partition),
   epoch,
   seq,
@@ -26,7 +36,10 @@ const pieces = (partition: number) =>
     const store = yield* Checkpoint
     const seen: Array<StoredPiece> = []
     yield* store.pieces(key(partition), (piece) => Effect.sync(() => void seen.push(piece)))
-    return seen.map((piece) => `${piece.kind}${piece.kind === "page" ? piece.page : ""}@${piece.seq}:${[...piece.bytes].join(",")}`)
+    return seen.map(
+      (piece) =>
+        `${piece.kind}${piece.kind === "page" ? piece.page : ""}@${piece.seq}:${[...piece.bytes].join(",")}`
+    )
   })
 
 export const checkpointSuite = (name: string, layer: Layer.Layer<Checkpoint, unknown>) =>
@@ -38,20 +51,29 @@ export const checkpointSuite = (name: string, layer: Layer.Layer<Checkpoint, unk
         expect(yield* store.claim(key(0), "a")).toBe(2)
         expect(yield* store.claim(key(0), "b")).toBe(3)
         expect(yield* store.claim(key(1), "b")).toBe(1)
-      }).pipe(Effect.provide(layer)))
+      }).pipe(Effect.provide(layer))
+    )
 
     it.scoped("reads back what was saved, the last word of each blob", () =>
       Effect.gen(function* () {
         const store = yield* Checkpoint
         const epoch = yield* store.claim(key(0), "a")
         expect(yield* store.load(key(0))).toBeUndefined()
-        yield* store.save(write(0, epoch, 1, { blobs: new Map([["x", bytes(1)], ["y", bytes(2)]]) }))
+        yield* store.save(
+          write(0, epoch, 1, {
+            blobs: new Map([
+              ["x", bytes(1)],
+              ["y", bytes(2)]
+            ])
+          })
+        )
         yield* store.save(write(0, epoch, 2, { blobs: new Map([["x", bytes(3)]]), shape: "t" }))
         const loaded = yield* store.load(key(0))
         expect(loaded).toMatchObject({ seq: 2, nextOffset: 200, shape: "t", devices: 2 })
         expect([...(loaded?.blobs.get("x") ?? [])]).toEqual([3])
         expect([...(loaded?.blobs.get("y") ?? [])]).toEqual([2])
-      }).pipe(Effect.provide(layer)))
+      }).pipe(Effect.provide(layer))
+    )
 
     it.scoped("gives pages first, then deltas in order, without those that no page needs", () =>
       Effect.gen(function* () {
@@ -61,13 +83,23 @@ export const checkpointSuite = (name: string, layer: Layer.Layer<Checkpoint, unk
         yield* store.save(
           write(0, epoch, 41, {
             delta: undefined,
-            pages: [{ page: 1, bytes: bytes(9) }, { page: 0, bytes: bytes(8) }],
+            pages: [
+              { page: 1, bytes: bytes(9) },
+              { page: 0, bytes: bytes(8) }
+            ],
             dropDeltasBelow: 39
           })
         )
-        yield* store.save(write(0, epoch, 42, { delta: undefined, pages: [{ page: 0, bytes: bytes(7) }], dropDeltasBelow: 39 }))
+        yield* store.save(
+          write(0, epoch, 42, {
+            delta: undefined,
+            pages: [{ page: 0, bytes: bytes(7) }],
+            dropDeltasBelow: 39
+          })
+        )
         expect(yield* pieces(0)).toEqual(["page0@42:7", "page1@41:9", "delta@39:39", "delta@40:40"])
-      }).pipe(Effect.provide(layer)))
+      }).pipe(Effect.provide(layer))
+    )
 
     it.scoped("refuses every write of an older epoch and changes nothing", () =>
       Effect.gen(function* () {
@@ -77,12 +109,15 @@ export const checkpointSuite = (name: string, layer: Layer.Layer<Checkpoint, unk
         const current = yield* store.claim(key(0), "b")
         const refused = yield* Effect.flip(store.save(write(0, old, 2)))
         expect(refused).toMatchObject({ _tag: "Fenced", epoch: old, current })
-        const command = yield* Effect.flip(store.record(key(0), old, "c", 5, { _tag: "Release", device: "d" }))
+        const command = yield* Effect.flip(
+          store.record(key(0), old, "c", 5, { _tag: "Release", device: "d" })
+        )
         expect((command as Fenced)._tag).toBe("Fenced")
         expect((yield* Effect.flip(store.clear(key(0), old)))._tag).toBe("Fenced")
         expect(yield* store.load(key(0))).toMatchObject({ seq: 1, nextOffset: 100 })
         expect(yield* store.commandsFrom(key(0), 0)).toEqual([])
-      }).pipe(Effect.provide(layer)))
+      }).pipe(Effect.provide(layer))
+    )
 
     it.scoped("leaves nothing of a checkpoint that fails half way", () =>
       Effect.gen(function* () {
@@ -90,12 +125,15 @@ export const checkpointSuite = (name: string, layer: Layer.Layer<Checkpoint, unk
         const epoch = yield* store.claim(key(0), "a")
         yield* store.save(write(0, epoch, 1, { blobs: new Map([["x", bytes(1)]]) }))
         // The same sequence number twice: the delta's key is taken, after the blob was written.
-        const failed = yield* Effect.flip(store.save(write(0, epoch, 1, { blobs: new Map([["x", bytes(2)]]), nextOffset: 999 })))
+        const failed = yield* Effect.flip(
+          store.save(write(0, epoch, 1, { blobs: new Map([["x", bytes(2)]]), nextOffset: 999 }))
+        )
         expect(failed._tag).toBe("StorageUnavailable")
         const loaded = yield* store.load(key(0))
         expect(loaded?.nextOffset).toBe(100)
         expect([...(loaded?.blobs.get("x") ?? [])]).toEqual([1])
-      }).pipe(Effect.provide(layer)))
+      }).pipe(Effect.provide(layer))
+    )
 
     it.scoped("records a command once and answers the same again", () =>
       Effect.gen(function* () {
@@ -112,18 +150,22 @@ export const checkpointSuite = (name: string, layer: Layer.Layer<Checkpoint, unk
         const from = yield* store.commandsFrom(key(0), 11)
         expect(from.map((command) => command.commandId)).toEqual(["c1", "c2"])
         expect(from[0].change).toEqual(change)
-      }).pipe(Effect.provide(layer)))
+      }).pipe(Effect.provide(layer))
+    )
 
     it.scoped("clears state and keeps commands", () =>
       Effect.gen(function* () {
         const store = yield* Checkpoint
         const epoch = yield* store.claim(key(0), "a")
-        yield* store.save(write(0, epoch, 1, { pages: [{ page: 0, bytes: bytes(1) }], blobs: new Map([["x", bytes(1)]]) }))
+        yield* store.save(
+          write(0, epoch, 1, { pages: [{ page: 0, bytes: bytes(1) }], blobs: new Map([["x", bytes(1)]]) })
+        )
         yield* store.record(key(0), epoch, "c1", 70, { _tag: "Release", device: "d" })
         yield* store.clear(key(0), epoch)
         expect(yield* pieces(0)).toEqual([])
         expect((yield* store.load(key(0)))?.blobs.size).toBe(0)
         expect((yield* store.load(key(0)))?.nextOffset).toBe(100)
         expect(yield* store.commandsFrom(key(0), 0)).toHaveLength(1)
-      }).pipe(Effect.provide(layer)))
+      }).pipe(Effect.provide(layer))
+    )
   })

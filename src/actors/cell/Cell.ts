@@ -55,7 +55,9 @@ const build = Effect.gen(function* () {
   const live = Effect.suspend(() => {
     const core = handle.context?.core
     return core === undefined
-      ? Effect.fail(new CellUnavailable({ stream, partition, detail: handle.status().pauseDetail ?? "it is starting" }))
+      ? Effect.fail(
+          new CellUnavailable({ stream, partition, detail: handle.status().pauseDetail ?? "it is starting" })
+        )
       : Effect.succeed(core)
   })
 

@@ -11,10 +11,22 @@ import type { SliceContext } from "./SliceContext.ts"
 const PROBE_AFTER_REPLAY = 16
 
 /** A step of the breaker holds from `offset` on, also in a replay: recorded before its first effect. */
-export const moveBreaker = (context: SliceContext, step: Step, open: boolean, offset: number, reason: string) =>
+export const moveBreaker = (
+  context: SliceContext,
+  step: Step,
+  open: boolean,
+  offset: number,
+  reason: string
+) =>
   Effect.gen(function* () {
     const change: CellChange = { _tag: "Breaker", step, open, reason }
-    yield* context.store.record(context.key, context.epoch, `breaker-${step}-${open}-${offset}`, offset, change)
+    yield* context.store.record(
+      context.key,
+      context.epoch,
+      `breaker-${step}-${open}-${offset}`,
+      offset,
+      change
+    )
     applyState(context, change)
     context.metrics.breaker(context.key.stream, context.key.partition, step, open ? "open" : "closed")
     yield* Effect.logWarning(open ? `model rung ${step} is left` : `model rung ${step} is used again`, {
@@ -44,7 +56,9 @@ export const applyChange = (context: SliceContext, commandId: string, change: Ce
     if (change._tag === "UseModel" && change.digest !== null) {
       yield* context.model
         .check(change.digest)
-        .pipe(Effect.mapError((error) => new CommandRefused({ reason: "model-refused", detail: error.message })))
+        .pipe(
+          Effect.mapError((error) => new CommandRefused({ reason: "model-refused", detail: error.message }))
+        )
     }
     const from = Math.max(0, core.nextOffset, context.replayUntil)
     const { command, fresh } = yield* store.record(key, epoch, commandId, from, change)

@@ -8,8 +8,8 @@ import { Settings } from "../../services/runtime/Settings.ts"
 import type { ServedStream } from "../../services/runtime/Streams.ts"
 import { makeAskers } from "./askers.ts"
 import { applyChange } from "./CellCommands.ts"
-import { makeRates } from "./rates.ts"
 import type { PoisonRecord } from "./PoisonRecord.ts"
+import { makeRates } from "./rates.ts"
 import { makeRecentScores } from "./recentScores.ts"
 import { firstRowFrom } from "./rowSearch.ts"
 import type { CellCounters, SliceContext } from "./SliceContext.ts"
@@ -157,9 +157,13 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
         else {
           const tried = (attempts.get(poison.first) ?? 0) + 1
           attempts.set(poison.first, tried)
-          if (tried >= attemptsMax) skips.push({ offset: poison.first, attempts: tried, detail: String(poison.cause) })
+          if (tried >= attemptsMax)
+            skips.push({ offset: poison.first, attempts: tried, detail: String(poison.cause) })
         }
-        return Effect.logError(`cell ${name} could not process a record and starts again from its checkpoint`, poison)
+        return Effect.logError(
+          `cell ${name} could not process a record and starts again from its checkpoint`,
+          poison
+        )
       },
       failed: (cause: Cause.Cause<unknown>) =>
         Effect.suspend(() => {
@@ -217,19 +221,27 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
 
       /** Records a change, in a transaction, before its first effect; a known command id answers as it did then. */
       command: (commandId: string, change: CellChange) =>
-        lock.withPermits(1)(
-          Effect.gen(function* () {
-            const live = context
-            if (live === undefined) {
-              return yield* new CellUnavailable({ stream, partition, detail: pauseDetail ?? `it is ${paused ?? "starting"}` })
-            }
-            return yield* applyChange(live, commandId, change)
-          })
-        ).pipe(
-          Effect.catchTags({
-            StorageUnavailable: (error) => Effect.fail(new CellUnavailable({ stream, partition, detail: error.detail })),
-            Fenced: (error) => Effect.fail(new CellUnavailable({ stream, partition, detail: error.message }))
-          })
-        )
+        lock
+          .withPermits(1)(
+            Effect.gen(function* () {
+              const live = context
+              if (live === undefined) {
+                return yield* new CellUnavailable({
+                  stream,
+                  partition,
+                  detail: pauseDetail ?? `it is ${paused ?? "starting"}`
+                })
+              }
+              return yield* applyChange(live, commandId, change)
+            })
+          )
+          .pipe(
+            Effect.catchTags({
+              StorageUnavailable: (error) =>
+                Effect.fail(new CellUnavailable({ stream, partition, detail: error.detail })),
+              Fenced: (error) =>
+                Effect.fail(new CellUnavailable({ stream, partition, detail: error.message }))
+            })
+          )
     }
   })

@@ -8,10 +8,10 @@ import { Metrics } from "../../services/observe/Metrics.ts"
 import { Settings } from "../../services/runtime/Settings.ts"
 import type { ServedStream } from "../../services/runtime/Streams.ts"
 import { Checkpoint } from "../../services/state/Checkpoint.ts"
-import type { CellHandle } from "./CellHandle.ts"
 import { applyRecorded } from "./CellCommands.ts"
-import { buryStretch, processSlice } from "./CellSlice.ts"
+import type { CellHandle } from "./CellHandle.ts"
 import { restoreCell, writeCheckpoint } from "./CellPersistence.ts"
+import { buryStretch, processSlice } from "./CellSlice.ts"
 import { makeEmitter } from "./Emitter.ts"
 import { makeCellModel } from "./Models.ts"
 import { firstRowFrom } from "./rowSearch.ts"
@@ -32,11 +32,7 @@ export type CellFailure = LogUnavailable | OffsetOutOfRange | StorageUnavailable
  * One ownership of one partition, from claim to loss. Never succeeds. Whatever it had not checkpointed is
  * read again by the next run, with the same results.
  */
-export const runCell = (
-  handle: CellHandle,
-  served: ServedStream,
-  partition: number
-) =>
+export const runCell = (handle: CellHandle, served: ServedStream, partition: number) =>
   Effect.scoped(
     Effect.gen(function* () {
       const settings = yield* Settings
@@ -90,7 +86,7 @@ export const runCell = (
           if (written === undefined) return
           const millis = performance.now() - from
           handle.checkpointed(restored.core.nextOffset, yield* Clock.currentTimeMillis, written.bytes, millis)
-            yield* reader.commit(restored.core.nextOffset).pipe(Effect.ignore)
+          yield* reader.commit(restored.core.nextOffset).pipe(Effect.ignore)
           if (reason === "end") yield* Effect.logDebug("checkpoint at the end", { stream, partition })
         })
 

@@ -4,14 +4,19 @@ import { CorruptState } from "../../schema/error/StorageError.ts"
 import type { Step } from "../../schema/stream/StreamDefinition.ts"
 import type { StreamPlan } from "../../schema/stream/StreamPlan.ts"
 import { Settings } from "../../services/runtime/Settings.ts"
-import { type CellKey, Checkpoint, type CheckpointWrite, type RecordedCommand } from "../../services/state/Checkpoint.ts"
 import { closedBreaker } from "../../services/score/breaker.ts"
+import {
+  type CellKey,
+  Checkpoint,
+  type CheckpointWrite,
+  type RecordedCommand
+} from "../../services/state/Checkpoint.ts"
 import { decodeCellState, encodeCellState } from "../../services/state/cellState.ts"
 import { returnDirty, takeDirty } from "../../services/state/columns.ts"
 import { applyRows, BadDelta, encodePage, encodeRows } from "../../services/state/delta.ts"
 import { encodeIdPage, idPagesSince, restoreIdPages } from "../../services/state/idWindow.ts"
-import { type CellCore, makeCellCore, type SkippedRecord } from "./cellCore.ts"
 import { type BasePages, makeBasePages, PAGE_ROWS } from "./basePages.ts"
+import { type CellCore, makeCellCore, type SkippedRecord } from "./cellCore.ts"
 
 export interface RestoredCell {
   readonly core: CellCore
@@ -43,7 +48,9 @@ const PROBE_AFTER_RESTORE = 16
 
 const extraOf = (core: CellCore): Extra => ({
   model: core.modelDigest,
-  open: Object.entries(core.breakers).flatMap(([step, breaker]) => (breaker.state === "closed" ? [] : [step as Step])),
+  open: Object.entries(core.breakers).flatMap(([step, breaker]) =>
+    breaker.state === "closed" ? [] : [step as Step]
+  ),
   skips: [...core.skips.values()].filter((skip) => skip.offset >= core.nextOffset)
 })
 
@@ -53,16 +60,28 @@ export const restoreCell = (key: CellKey, plan: StreamPlan, epoch: number) =>
     const settings = yield* Settings
     const store = yield* Checkpoint
     const shape = shapeOf(plan)
-    const core = makeCellCore(plan, {
-      batchEventsMax: settings.cell.batchEventsMax,
-      eventBytesMax: settings.cell.eventBytesMax,
-      depthMax: settings.cell.depthMax,
-      dedupeEventsMax: settings.cell.dedupeEventsMax
-    }, key.partition)
+    const core = makeCellCore(
+      plan,
+      {
+        batchEventsMax: settings.cell.batchEventsMax,
+        eventBytesMax: settings.cell.eventBytesMax,
+        depthMax: settings.cell.depthMax,
+        dedupeEventsMax: settings.cell.dedupeEventsMax
+      },
+      key.partition
+    )
     const base = makeBasePages()
     const stored = yield* store.load(key)
     const commands = [...(yield* store.commandsFrom(key, stored?.nextOffset ?? 0))]
-    const restored: RestoredCell = { core, commands, shape, base, seq: stored?.seq ?? 0, idsWritten: 0, dictionariesWritten: plan.categories.map(() => 0) }
+    const restored: RestoredCell = {
+      core,
+      commands,
+      shape,
+      base,
+      seq: stored?.seq ?? 0,
+      idsWritten: 0,
+      dictionariesWritten: plan.categories.map(() => 0)
+    }
     core.nextOffset = stored?.nextOffset ?? -1
     if (stored === undefined) return restored
     const extraBytes = stored.blobs.get("extra")
@@ -72,7 +91,10 @@ export const restoreCell = (key: CellKey, plan: StreamPlan, epoch: number) =>
         detail: cause instanceof Error ? cause.message : String(cause)
       })
     if (extraBytes !== undefined) {
-      const extra = yield* Effect.try({ try: () => JSON.parse(new TextDecoder().decode(extraBytes)) as Extra, catch: corrupt })
+      const extra = yield* Effect.try({
+        try: () => JSON.parse(new TextDecoder().decode(extraBytes)) as Extra,
+        catch: corrupt
+      })
       core.modelDigest = extra.model
       for (const step of extra.open) {
         core.breakers[step] = { ...closedBreaker, state: "open", openings: 1, wait: PROBE_AFTER_RESTORE }
@@ -123,22 +145,14 @@ export const restoreCell = (key: CellKey, plan: StreamPlan, epoch: number) =>
   })
 
 /** Writes what has changed since the last checkpoint; undefined if nothing has. */
-export const writeCheckpoint = (
-  store: Checkpoint["Type"],
-  key: CellKey,
-  epoch: number,
-  cell: RestoredCell
-) =>
+export const writeCheckpoint = (store: Checkpoint["Type"], key: CellKey, epoch: number, cell: RestoredCell) =>
   Effect.suspend(() => {
     const { core, base } = cell
     const rows = takeDirty(core.columns)
     const seq = cell.seq + 1
     const blobs = new Map<string, Uint8Array>()
     blobs.set("cell", encodeCellState(core.state))
-    blobs.set(
-      "extra",
-      new TextEncoder().encode(JSON.stringify(extraOf(core)))
-    )
+    blobs.set("extra", new TextEncoder().encode(JSON.stringify(extraOf(core))))
     const idsWritten = core.state.ids.written
     for (const page of idPagesSince(core.state.ids, cell.idsWritten)) {
       blobs.set(`ids/${page}`, encodeIdPage(core.state.ids, page))

@@ -80,7 +80,10 @@ const guarded = <A>(batch: RecordBatch, from: number, to: number, run: () => A):
 const scoreSlice = (context: SliceContext, offset: number): Effect.Effect<Step, SliceFailure> =>
   Effect.gen(function* () {
     const { core, model } = context
-    const limits = breakerLimits(context.settings.score.breakerFailures, context.settings.score.breakerProbeBatches)
+    const limits = breakerLimits(
+      context.settings.score.breakerFailures,
+      context.settings.score.breakerProbeBatches
+    )
     const live = offset >= context.replayUntil
     const loaded = model.current()
     if (live && core.count > 0) {
@@ -96,9 +99,16 @@ const scoreSlice = (context: SliceContext, offset: number): Effect.Effect<Step, 
         Effect.as(undefined),
         Effect.catchAll((failure: ScorerUnavailable) => Effect.succeed(failure))
       )
-      const next = error === undefined ? succeeded(breaker, offset) : failed(breaker, offset, error.message, limits)
+      const next =
+        error === undefined ? succeeded(breaker, offset) : failed(breaker, offset, error.message, limits)
       if (next.state !== breaker.state) {
-        yield* moveBreaker(context, step, next.state === "open", offset, error?.message ?? "a probe succeeded")
+        yield* moveBreaker(
+          context,
+          step,
+          next.state === "open",
+          offset,
+          error?.message ?? "a probe succeeded"
+        )
       }
       core.breakers[step] = next
       if (error === undefined) return step
@@ -150,7 +160,8 @@ const answerAskers = (
   for (const [record, headers] of batch.headers ?? []) {
     if (record < from || record >= to) continue
     const askId = headers[ASK_HEADER]
-    if (askId !== undefined) context.host.askers.answer(askId, verdictOf(context, batch, record, step, alerts))
+    if (askId !== undefined)
+      context.host.askers.answer(askId, verdictOf(context, batch, record, step, alerts))
   }
 }
 
@@ -158,7 +169,8 @@ const answerAskers = (
 export const buryStretch = (context: SliceContext, stretch: UnreadableRecords): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { key, topic } = context
-    if (stretch.lastOffset < context.core.nextOffset && context.core.nextOffset > stretch.firstOffset) return Effect.void
+    if (stretch.lastOffset < context.core.nextOffset && context.core.nextOffset > stretch.firstOffset)
+      return Effect.void
     const reason = stretch.reason
     context.host.counters.deadLetters += stretch.lastOffset - stretch.firstOffset + 1
     context.metrics.deadLetters(key.stream, reason, stretch.lastOffset - stretch.firstOffset + 1)

@@ -1,13 +1,13 @@
 // Takes a cell's alerts and dead letters out of the hot loop and to where they belong, in order, until they are there.
 import { Clock, Deferred, Duration, Effect, Queue, Schedule, type Scope } from "effect"
-import { type DeadLetter } from "../../schema/event/DeadLetter.ts"
+import type { DeadLetter } from "../../schema/event/DeadLetter.ts"
 import { DeviceProtocol, deviceEntityId } from "../../schema/protocol/DeviceProtocol.ts"
 import type { Alert } from "../../schema/verdict/Alert.ts"
 import { alertCloudEvent } from "../../schema/verdict/alertCloudEvent.ts"
 import { DeadLetters } from "../../services/ingest/DeadLetters.ts"
 import { EventLog } from "../../services/ingest/EventLog.ts"
 import { AlertFeed } from "../../services/observe/AlertFeed.ts"
-import { Settings } from "../../services/runtime/Settings.ts"
+import type { Settings } from "../../services/runtime/Settings.ts"
 
 /** Topic of alerts as CloudEvents, keyed by device. */
 export const ALERT_TOPIC = "groundstate.alerts"
@@ -38,7 +38,9 @@ export interface Emitter {
   readonly latencies: () => ReadonlyArray<number>
 }
 
-export const makeEmitter = (region: string): Effect.Effect<
+export const makeEmitter = (
+  region: string
+): Effect.Effect<
   Emitter,
   never,
   | Scope.Scope
@@ -125,7 +127,9 @@ export const makeEmitter = (region: string): Effect.Effect<
             done += slices.length
             const ready = waiters.filter((waiter) => waiter.upTo <= done)
             waiters = waiters.filter((waiter) => waiter.upTo > done)
-            return Effect.forEach(ready, (waiter) => Deferred.succeed(waiter.ready, undefined), { discard: true })
+            return Effect.forEach(ready, (waiter) => Deferred.succeed(waiter.ready, undefined), {
+              discard: true
+            })
           })
         )
       )

@@ -24,7 +24,11 @@ export class Models extends Context.Tag("groundstate/actors/cell/Models")<
         lookup: (digest: string) =>
           Effect.flatMap(store.get(digest), (bundle) =>
             bundle === undefined
-              ? new ModelRefused({ model: digest, reason: "missing-file", detail: "the store has no such bundle" })
+              ? new ModelRefused({
+                  model: digest,
+                  reason: "missing-file",
+                  detail: "the store has no such bundle"
+                })
               : scorer.load(bundle)
           ),
         idleTimeToLive: KEEP

@@ -73,7 +73,8 @@ export const alertOf = (
   const hit = core.hits[event]
   const rule = hit < 0 || core.plan.rules[hit].then === "allow" ? null : core.plan.rules[hit]
   const byModel = step === "deep" || step === "fast"
-  const raiser = rule !== null ? `rule-${rule.name}` : byModel ? `model-${core.modelDigest?.slice(7, 19)}` : step
+  const raiser =
+    rule !== null ? `rule-${rule.name}` : byModel ? `model-${core.modelDigest?.slice(7, 19)}` : step
   const contributions =
     explained !== undefined && manifest !== undefined
       ? modelContributions(context, explained, manifest, core.featureRow(event))
@@ -136,7 +137,10 @@ export const verdictOf = (
   }
   if (event < 0) {
     const known = rejected >= 0 && rejected < core.rejects.count
-    return { ...base, rejected: known ? `${core.rejects.reason[rejected]}: ${core.rejects.detail[rejected]}` : "not scored" }
+    return {
+      ...base,
+      rejected: known ? `${core.rejects.reason[rejected]}: ${core.rejects.detail[rejected]}` : "not scored"
+    }
   }
   const hit = core.hits[event]
   const rule = hit < 0 ? undefined : core.plan.rules[hit]

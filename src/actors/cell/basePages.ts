@@ -33,7 +33,10 @@ export const makeBasePages = (): BasePages => {
     nextPages: (devices, deltaBytes, bytesPerRow) => {
       const pages = pagesOf(devices)
       if (pages === 0) return []
-      const wanted = Math.max(1, Math.min(PAGES_AT_ONCE, pages, Math.round(deltaBytes / (bytesPerRow * PAGE_ROWS))))
+      const wanted = Math.max(
+        1,
+        Math.min(PAGES_AT_ONCE, pages, Math.round(deltaBytes / (bytesPerRow * PAGE_ROWS)))
+      )
       const turn: Array<number> = []
       let at = next
       while (turn.length < wanted) {

@@ -13,7 +13,7 @@ import { makeDecide, makeDecisions, SEVERITIES } from "../../services/decide/dec
 import { type Fold, makeFold } from "../../services/feature/features.ts"
 import { UnknownFeature } from "../../services/feature/rowLayout.ts"
 import { makeFolded } from "../../services/feature/traces.ts"
-import { windowAt, bucketOf, bucketSpan } from "../../services/feature/window.ts"
+import { bucketOf, bucketSpan, windowAt } from "../../services/feature/window.ts"
 import { makeDecoder } from "../../services/ingest/decode.ts"
 import { type BoundRules, compileRules } from "../../services/rule/rules.ts"
 import { baselineExplain } from "../../services/score/baselineExplain.ts"
@@ -39,9 +39,14 @@ export interface SkippedRecord {
 }
 
 /** Rules of a plan that was checked when it was loaded; a problem here is a defect of the loading. */
-const boundRules = (plan: StreamPlan, categories: ReadonlyArray<ArenaInterner>, devices: ArenaInterner): BoundRules => {
+const boundRules = (
+  plan: StreamPlan,
+  categories: ReadonlyArray<ArenaInterner>,
+  devices: ArenaInterner
+): BoundRules => {
   const compiled = compileRules(plan)
-  if (!compiled.ok) throw new Error(compiled.problems.map((problem) => `${problem.rule}: ${problem.message}`).join("; "))
+  if (!compiled.ok)
+    throw new Error(compiled.problems.map((problem) => `${problem.rule}: ${problem.message}`).join("; "))
   return compiled.rules.bind(categories, devices)
 }
 
@@ -52,7 +57,11 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
   const categoryIds = plan.categories.map((column) => makeInterner({ max: column.size }))
   const columns: DeviceColumns = makeDeviceColumns(plan)
   const state: CellState = makeCellState(plan, plan.id === undefined ? 0 : limits.dedupeEventsMax)
-  const events: EventColumns = makeEventColumns(limits.batchEventsMax, plan.numbers.length, plan.categories.length)
+  const events: EventColumns = makeEventColumns(
+    limits.batchEventsMax,
+    plan.numbers.length,
+    plan.categories.length
+  )
   const rejects: Rejects = makeRejects()
   const decoder = makeDecoder(plan, { devices: deviceIds, categories: categoryIds }, limits)
   const rules = boundRules(plan, categoryIds, deviceIds)
@@ -78,7 +87,10 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
       id === 0 ? -1 : (positions[column].get(categoryIds[column].text(id - 1)) ?? -1)
   }
 
-  const build = (features: Manifest["features"], from: Pick<Manifest, "vocabularies" | "population"> | undefined): void => {
+  const build = (
+    features: Manifest["features"],
+    from: Pick<Manifest, "vocabularies" | "population"> | undefined
+  ): void => {
     fold = makeFold({
       plan,
       features,
@@ -90,7 +102,8 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
   }
   build([], undefined)
 
-  const textOf = (column: number, id: number): string => (id <= 0 ? "other" : categoryIds[column].text(id - 1))
+  const textOf = (column: number, id: number): string =>
+    id <= 0 ? "other" : categoryIds[column].text(id - 1)
   const rowOf = (device: string): number => {
     const bytes = encoder.encode(device)
     return deviceIds.find(bytes, 0, bytes.length)
@@ -99,7 +112,8 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
   let path: Step = "baseline"
   const judgeOf = (step: Step): Judge =>
     step === "rules" ? judgeRules : step === "baseline" ? judgeBaseline : (judges.get(step) ?? judgeRules)
-  const energiesOf = (step: Step): Float32Array => (step === "baseline" || step === "rules" ? folded.energy : energies)
+  const energiesOf = (step: Step): Float32Array =>
+    step === "baseline" || step === "rules" ? folded.energy : energies
 
   const isRepeat = (event: number): boolean =>
     (events.flags[event] & (EventFlag.duplicate | EventFlag.conflict)) !== 0
@@ -165,7 +179,9 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
       return slice.ahead
     },
     stateBytes: (): number =>
-      columnsBytes(columns) + deviceIds.memoryBytes() + categoryIds.reduce((sum, ids) => sum + ids.memoryBytes(), 0),
+      columnsBytes(columns) +
+      deviceIds.memoryBytes() +
+      categoryIds.reduce((sum, ids) => sum + ids.memoryBytes(), 0),
     get bytesPerRow(): number {
       return 40 + 5 * columns.signalCount * 2 + 3 * columns.numberCount + 24 * columns.windowCount + 16
     },
@@ -210,7 +226,18 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
 
     /** Decides the events of the slice by the energies of this rung: the model's in `energies`, or the fold's own. */
     decide: (step: Step): void => {
-      decider.decide(judgeOf(step), energiesOf(step), columns, state, events, folded, hits, 0, events.count, decisions)
+      decider.decide(
+        judgeOf(step),
+        energiesOf(step),
+        columns,
+        state,
+        events,
+        folded,
+        hits,
+        0,
+        events.count,
+        decisions
+      )
       slice.scored = decisions.scored
       path = step
     },
@@ -244,7 +271,8 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
     /** Does the energy of this rung lie above the device's threshold, whether or not it alerted? */
     isAnomalous: (event: number, step: Step): boolean =>
       !isRepeat(event) &&
-      energiesOf(step)[event] >= judgeOf(step).threshold(state.energies) + columns.threshold[events.device[event]],
+      energiesOf(step)[event] >=
+        judgeOf(step).threshold(state.energies) + columns.threshold[events.device[event]],
 
     /** First and last record of the slice, the last exclusive. */
     get span(): readonly [from: number, to: number] {
@@ -257,14 +285,19 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
       return -1
     },
     isRepeat,
-    featureRow: (event: number): Float32Array => folded.rows.subarray(event * folded.width, (event + 1) * folded.width),
+    featureRow: (event: number): Float32Array =>
+      folded.rows.subarray(event * folded.width, (event + 1) * folded.width),
 
     /** What a number in a feature row means to a person, in the field's own unit. */
     featureValue: (feature: FeatureSpec, value: number, from: Manifest): number | string | null => {
       if (Number.isNaN(value)) return null
       switch (feature.kind) {
         case "category":
-          return value < 0 ? (value < -1.5 ? null : "unseen") : (from.vocabularies[feature.field]?.[Math.round(value)] ?? null)
+          return value < 0
+            ? value < -1.5
+              ? null
+              : "unseen"
+            : (from.vocabularies[feature.field]?.[Math.round(value)] ?? null)
         case "value": {
           const column = plan.numbers.find((item) => item.name === feature.field)
           return column?.log === true ? Math.sign(value) * Math.expm1(Math.abs(value)) : value
@@ -328,7 +361,9 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
     },
     useModel: (next: Manifest | undefined): void => {
       build(next?.features ?? [], next)
-      judges = new Map((next?.graphs ?? []).map((graph) => [graph.step, judgeModel(graph.calibration, plan.budget)]))
+      judges = new Map(
+        (next?.graphs ?? []).map((graph) => [graph.step, judgeModel(graph.calibration, plan.budget)])
+      )
     },
     /** Rows of these features from now on, without a model that scores them: for training. */
     useFeatures: build

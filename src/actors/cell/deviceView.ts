@@ -1,8 +1,8 @@
 // What a cell says of a device, and of its devices page by page.
 import { DeviceFlag } from "../../schema/event/DeviceColumns.ts"
 import type { CellDevice, CellDeviceSummary } from "../../schema/protocol/CellProtocol.ts"
-import type { CellCore } from "./cellCore.ts"
 import type { CellHandle } from "./CellHandle.ts"
+import type { CellCore } from "./cellCore.ts"
 
 /** Null for a device that the cell has never seen. */
 export const describeDevice = (
@@ -59,7 +59,11 @@ export const listDevices = (
   after: number,
   limit: number,
   prefix: string
-): { readonly devices: ReadonlyArray<CellDeviceSummary>; readonly next: number | null; readonly total: number } => {
+): {
+  readonly devices: ReadonlyArray<CellDeviceSummary>
+  readonly next: number | null
+  readonly total: number
+} => {
   const { columns } = core
   const devices: Array<CellDeviceSummary> = []
   let row = Math.max(-1, after) + 1

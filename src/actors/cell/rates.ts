@@ -25,7 +25,8 @@ export const makeRates = (now: () => number = () => performance.now()): Rates =>
     perSecond: () => {
       advance()
       let sum = 0
-      for (let i = 1; i <= WINDOW_SECONDS; i++) sum += counts[(second - i + counts.length * 2) % counts.length]
+      for (let i = 1; i <= WINDOW_SECONDS; i++)
+        sum += counts[(second - i + counts.length * 2) % counts.length]
       return sum / WINDOW_SECONDS
     }
   }

@@ -92,7 +92,13 @@ export const makeRecentScores = (): RecentScores => {
       for (let back = 1; back <= RING && rows.length < WATCHED_SCORES; back++) {
         const i = (next - back + RING) % RING
         if (device[i] !== row) continue
-        rows.push({ offset: offset[i], time: time[i], path: steps[path[i]], energy: energy[i], alerted: alerted[i] === 1 })
+        rows.push({
+          offset: offset[i],
+          time: time[i],
+          path: steps[path[i]],
+          energy: energy[i],
+          alerted: alerted[i] === 1
+        })
       }
       watched.set(row, [...rows])
       if (watched.size > WATCHED_MAX) watched.delete(watched.keys().next().value as number)

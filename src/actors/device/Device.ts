@@ -98,7 +98,11 @@ const build = Effect.gen(function* () {
   const tellCell = (command: CommandId, change: CellChange) =>
     Effect.gen(function* () {
       if (served === undefined) {
-        return yield* new CellUnavailable({ stream, partition: 0, detail: "this region serves no such stream" })
+        return yield* new CellUnavailable({
+          stream,
+          partition: 0,
+          detail: "this region serves no such stream"
+        })
       }
       const partition = partitionOf(new TextEncoder().encode(device), served.partitions)
       yield* cellOf(cells.idOf(stream, partition))
@@ -109,9 +113,12 @@ const build = Effect.gen(function* () {
             onTimeout: () => new CellUnavailable({ stream, partition, detail: "no answer within 10 s" })
           }),
           Effect.catchTags({
-            MailboxFull: () => Effect.fail(new CellUnavailable({ stream, partition, detail: "its mailbox is full" })),
-            AlreadyProcessingMessage: () => Effect.fail(new CellUnavailable({ stream, partition, detail: "already under way" })),
-            PersistenceError: () => Effect.fail(new CellUnavailable({ stream, partition, detail: "storage is away" }))
+            MailboxFull: () =>
+              Effect.fail(new CellUnavailable({ stream, partition, detail: "its mailbox is full" })),
+            AlreadyProcessingMessage: () =>
+              Effect.fail(new CellUnavailable({ stream, partition, detail: "already under way" })),
+            PersistenceError: () =>
+              Effect.fail(new CellUnavailable({ stream, partition, detail: "storage is away" }))
           })
         )
     })
@@ -205,7 +212,10 @@ const build = Effect.gen(function* () {
         return Effect.succeed(
           next === record
             ? undefined
-            : { record: next, incidents: next.incident !== null && next.incident !== record.incident ? [next.incident] : [] }
+            : {
+                record: next,
+                incidents: next.incident !== null && next.incident !== record.incident ? [next.incident] : []
+              }
         )
       }).pipe(Effect.mapError(unavailable))
   })

@@ -71,7 +71,11 @@ const belongs = (incident: Incident, alert: Alert, timing: IncidentTiming): bool
   alert.time <= incident.lastAlertAt + timing.quietMillis + timing.resolveMillis
 
 /** Takes alerts that were not taken before, in the order of their offsets. Bumps the version once. */
-export const takeAlerts = (record: DeviceRecord, alerts: ReadonlyArray<Alert>, timing: IncidentTiming): AlertStep => {
+export const takeAlerts = (
+  record: DeviceRecord,
+  alerts: ReadonlyArray<Alert>,
+  timing: IncidentTiming
+): AlertStep => {
   let incident = record.incident
   const changed = new Map<string, Incident>()
   const placed: Array<{ alert: Alert; incident: string }> = []
@@ -104,7 +108,8 @@ export const passTime = (record: DeviceRecord, watermark: number, timing: Incide
     const quietAt = incident.lastAlertAt + timing.quietMillis
     if (watermark >= quietAt + timing.resolveMillis) {
       incident = { ...incident, status: "resolved", resolvedAt: quietAt + timing.resolveMillis }
-    } else if (watermark >= quietAt && incident.status !== "quiet") incident = { ...incident, status: "quiet" }
+    } else if (watermark >= quietAt && incident.status !== "quiet")
+      incident = { ...incident, status: "quiet" }
   }
   if (override !== null && watermark >= override.until) override = null
   return incident === record.incident && override === record.override

@@ -1,11 +1,16 @@
 // The actor of one model version: registered, active, retired; it tells the cells and remembers where it holds.
 import { Entity } from "@effect/cluster"
 import { Clock, Duration, Effect } from "effect"
-import { CommandId } from "../../schema/Ids.ts"
-import type { StorageUnavailable } from "../../schema/error/StorageError.ts"
-import { CellProtocol } from "../../schema/protocol/CellProtocol.ts"
-import { ModelNotFound, ModelProtocol, ModelUnavailable, type ModelVersionRecord } from "../../schema/protocol/ModelProtocol.ts"
 import { ModelRefused } from "../../schema/error/ModelError.ts"
+import type { StorageUnavailable } from "../../schema/error/StorageError.ts"
+import { CommandId } from "../../schema/Ids.ts"
+import { CellProtocol } from "../../schema/protocol/CellProtocol.ts"
+import {
+  ModelNotFound,
+  ModelProtocol,
+  ModelUnavailable,
+  type ModelVersionRecord
+} from "../../schema/protocol/ModelProtocol.ts"
 import { ModelStore } from "../../services/model/ModelStore.ts"
 import { Cells } from "../../services/runtime/Cells.ts"
 import { Streams } from "../../services/runtime/Streams.ts"
@@ -27,11 +32,13 @@ const build = Effect.gen(function* () {
 
   const unavailable = (error: StorageUnavailable) => new ModelUnavailable({ digest, detail: error.detail })
 
-  const manifest = bundles.get(digest).pipe(
-    Effect.flatMap((bundle) =>
-      bundle === undefined ? Effect.fail(new ModelNotFound({ digest })) : Effect.succeed(bundle.manifest)
+  const manifest = bundles
+    .get(digest)
+    .pipe(
+      Effect.flatMap((bundle) =>
+        bundle === undefined ? Effect.fail(new ModelNotFound({ digest })) : Effect.succeed(bundle.manifest)
+      )
     )
-  )
 
   const load = Effect.gen(function* () {
     const stored = yield* store.model(digest).pipe(Effect.mapError(unavailable))
@@ -54,7 +61,8 @@ const build = Effect.gen(function* () {
     Activate: ({ payload }) =>
       Effect.gen(function* () {
         const record = yield* load
-        if (yield* store.modelCommandKnown(digest, payload.command).pipe(Effect.mapError(unavailable))) return record
+        if (yield* store.modelCommandKnown(digest, payload.command).pipe(Effect.mapError(unavailable)))
+          return record
         const served = streams.get(payload.stream)
         const input = (yield* manifest).input
         if (served === undefined || (input.kind === "stream" && input.stream !== payload.stream)) {
@@ -92,14 +100,19 @@ const build = Effect.gen(function* () {
         const now = yield* Clock.currentTimeMillis
         const before = yield* store.activeModel(payload.stream).pipe(Effect.mapError(unavailable))
         if (before !== undefined && before.digest !== digest) yield* save(retired(before, now), undefined)
-        yield* bundles.setAlias(served.definition.model?.name ?? payload.stream, served.definition.model?.alias ?? "champion", digest)
+        yield* bundles.setAlias(
+          served.definition.model?.name ?? payload.stream,
+          served.definition.model?.alias ?? "champion",
+          digest
+        )
         return yield* save(activated(record, payload.stream, places, now), payload.command)
       }),
 
     Retire: ({ payload }) =>
       Effect.gen(function* () {
         const record = yield* load
-        if (yield* store.modelCommandKnown(digest, payload.command).pipe(Effect.mapError(unavailable))) return record
+        if (yield* store.modelCommandKnown(digest, payload.command).pipe(Effect.mapError(unavailable)))
+          return record
         if (record.state === "active" && record.stream !== null) {
           const served = streams.get(record.stream)
           const stream = record.stream
@@ -115,7 +128,10 @@ const build = Effect.gen(function* () {
                   Effect.timeout(CELL_TIMEOUT),
                   Effect.mapError(
                     (error) =>
-                      new ModelUnavailable({ digest, detail: `cell ${stream}/${partition} did not let go (${error._tag})` })
+                      new ModelUnavailable({
+                        digest,
+                        detail: `cell ${stream}/${partition} did not let go (${error._tag})`
+                      })
                   )
                 ),
             { concurrency: CELLS_AT_ONCE, discard: true }

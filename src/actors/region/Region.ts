@@ -1,7 +1,7 @@
 // The actor of a region: asks every cell how it is and says it in words.
 import { Entity } from "@effect/cluster"
 import { Clock, Duration, Effect } from "effect"
-import { type CellStatus, CellProtocol } from "../../schema/protocol/CellProtocol.ts"
+import { CellProtocol, type CellStatus } from "../../schema/protocol/CellProtocol.ts"
 import { RegionProtocol, RegionUnavailable } from "../../schema/protocol/RegionProtocol.ts"
 import { Cells } from "../../services/runtime/Cells.ts"
 import { Settings } from "../../services/runtime/Settings.ts"
@@ -38,7 +38,10 @@ const build = Effect.gen(function* () {
       Effect.gen(function* () {
         const answers = yield* Effect.forEach(
           streams.all.flatMap((served) =>
-            Array.from({ length: served.partitions }, (_, partition) => ({ stream: served.plan.stream, partition }))
+            Array.from({ length: served.partitions }, (_, partition) => ({
+              stream: served.plan.stream,
+              partition
+            }))
           ),
           ({ stream, partition }) => inspect(stream, partition),
           { concurrency: CELLS_AT_ONCE }
@@ -46,9 +49,12 @@ const build = Effect.gen(function* () {
         const counts = yield* projections.counts.pipe(
           Effect.mapError((error) => new RegionUnavailable({ detail: error.message }))
         )
-        const findings = answers.flatMap(({ stream, partition, status }) => judgeCell(stream, partition, status))
+        const findings = answers.flatMap(({ stream, partition, status }) =>
+          judgeCell(stream, partition, status)
+        )
         const live = answers.flatMap(({ status }) => (status === undefined ? [] : [status]))
-        const sum = (value: (status: CellStatus) => number) => live.reduce((total, status) => total + value(status), 0)
+        const sum = (value: (status: CellStatus) => number) =>
+          live.reduce((total, status) => total + value(status), 0)
         return {
           region: address.entityId as string,
           role: settings.role,

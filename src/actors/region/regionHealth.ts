@@ -19,7 +19,11 @@ const paused: Readonly<Record<NonNullable<CellStatus["paused"]>, string>> = {
 }
 
 /** What is not as it should be with one cell; nothing when all is well. */
-export const judgeCell = (stream: string, partition: number, status: CellStatus | undefined): ReadonlyArray<Finding> => {
+export const judgeCell = (
+  stream: string,
+  partition: number,
+  status: CellStatus | undefined
+): ReadonlyArray<Finding> => {
   const cell = `Cell ${stream}/${partition}`
   if (status === undefined) return [{ weight: "failing", reason: `${cell} does not answer.` }]
   const findings: Array<Finding> = []
@@ -45,7 +49,10 @@ export const judgeCell = (stream: string, partition: number, status: CellStatus 
 }
 
 /** Failing when every cell fails, degraded when anything is amiss. */
-export const regionHealth = (findings: ReadonlyArray<Finding>, cells: number): "healthy" | "degraded" | "failing" => {
+export const regionHealth = (
+  findings: ReadonlyArray<Finding>,
+  cells: number
+): "healthy" | "degraded" | "failing" => {
   if (findings.length === 0) return "healthy"
   const failing = findings.filter((finding) => finding.weight === "failing").length
   return cells > 0 && failing >= cells ? "failing" : "degraded"

@@ -26,7 +26,12 @@ export const layer = Layer.unwrapEffect(
           const cellOf = yield* CellProtocol.client
           yield* cellOf(id)
             .Inspect()
-            .pipe(Effect.timeout("10 seconds"), Effect.ignore, Effect.zipRight(Effect.sleep(EVERY)), Effect.forever)
+            .pipe(
+              Effect.timeout("10 seconds"),
+              Effect.ignore,
+              Effect.zipRight(Effect.sleep(EVERY)),
+              Effect.forever
+            )
         })
       )
     )

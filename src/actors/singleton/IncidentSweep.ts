@@ -78,7 +78,9 @@ export const layer = Singleton.make(
   "incident-sweep",
   Effect.flatMap(sweep, (once) =>
     once.pipe(
-      Effect.catchAllCause((cause) => Effect.logWarning("an incident sweep failed; the next one follows", cause)),
+      Effect.catchAllCause((cause) =>
+        Effect.logWarning("an incident sweep failed; the next one follows", cause)
+      ),
       Effect.zipRight(Effect.sleep(EVERY)),
       Effect.forever
     )

@@ -84,7 +84,11 @@ export const EventFlag = {
 } as const
 
 /** Makes empty columns for `capacity` events of a plan with F numeric and C categorical columns. */
-export const makeEventColumns = (capacity: number, numberCount: number, categoryCount: number): EventColumns => ({
+export const makeEventColumns = (
+  capacity: number,
+  numberCount: number,
+  categoryCount: number
+): EventColumns => ({
   capacity,
   count: 0,
   record: new Int32Array(capacity),

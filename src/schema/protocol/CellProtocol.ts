@@ -8,7 +8,13 @@ import { Alert, Contribution } from "../verdict/Alert.ts"
 import { Verdict } from "../verdict/Verdict.ts"
 
 /** Why a cell is not reading, for people; `null` while it reads. */
-export const PauseCause = Schema.Literal("starting", "log-unavailable", "database-unavailable", "alerts-undelivered", "stopped")
+export const PauseCause = Schema.Literal(
+  "starting",
+  "log-unavailable",
+  "database-unavailable",
+  "alerts-undelivered",
+  "stopped"
+)
 
 export const CellStatus = Schema.Struct({
   stream: Schema.String,
@@ -41,7 +47,12 @@ export const CellStatus = Schema.Struct({
     ahead: Schema.NonNegativeInt
   }),
   checkpoint: Schema.NullOr(
-    Schema.Struct({ offset: Schema.NonNegativeInt, at: Schema.Number, bytes: Schema.NonNegativeInt, millis: Schema.Number })
+    Schema.Struct({
+      offset: Schema.NonNegativeInt,
+      at: Schema.Number,
+      bytes: Schema.NonNegativeInt,
+      millis: Schema.Number
+    })
   ),
   startedAt: Schema.Number,
   /** Milliseconds from start to the first fetch: epoch, state, seek. */
@@ -158,7 +169,11 @@ export const CellProtocol = Entity.make("Cell", [
   /** Devices by position of arrival: `after` is the last position seen, −1 for the first page. */
   Rpc.make("Devices", {
     payload: { after: Schema.Int, limit: Schema.Int.pipe(Schema.between(1, 1_000)), prefix: Schema.String },
-    success: Schema.Struct({ devices: Schema.Array(CellDeviceSummary), next: Schema.NullOr(Schema.Int), total: Schema.Int }),
+    success: Schema.Struct({
+      devices: Schema.Array(CellDeviceSummary),
+      next: Schema.NullOr(Schema.Int),
+      total: Schema.Int
+    }),
     error: CellUnavailable
   }),
   /** Waits for the verdict of the record that carries this ask id, whether it comes before or after this call. */

@@ -76,10 +76,20 @@ export const DeviceProtocol = Entity.make("Device", [
     error: DeviceUnavailable
   }),
   Rpc.make("Describe", { success: DeviceRecord, error: DeviceUnavailable }),
-  Rpc.make("Quarantine", { payload: { ...change, reason: Schema.String }, success: DeviceRecord, error: errors }),
+  Rpc.make("Quarantine", {
+    payload: { ...change, reason: Schema.String },
+    success: DeviceRecord,
+    error: errors
+  }),
   Rpc.make("Release", { payload: change, success: DeviceRecord, error: errors }),
   Rpc.make("Override", {
-    payload: { ...change, mute: Schema.Boolean, shift: Schema.Number, until: Schema.Number, reason: Schema.String },
+    payload: {
+      ...change,
+      mute: Schema.Boolean,
+      shift: Schema.Number,
+      until: Schema.Number,
+      reason: Schema.String
+    },
     success: DeviceRecord,
     error: errors
   }),

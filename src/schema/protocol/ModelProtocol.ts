@@ -34,7 +34,9 @@ export class ModelUnavailable extends Schema.TaggedError<ModelUnavailable>()("Mo
   }
 }
 
-export class ModelNotFound extends Schema.TaggedError<ModelNotFound>()("ModelNotFound", { digest: Schema.String }) {
+export class ModelNotFound extends Schema.TaggedError<ModelNotFound>()("ModelNotFound", {
+  digest: Schema.String
+}) {
   override get message() {
     return `There is no model ${this.digest} in this region's store. \`groundstate models get\` lists those that are; \`groundstate models register DIR\` adds one.`
   }
@@ -51,5 +53,9 @@ export const ModelProtocol = Entity.make("ModelVersion", [
     success: ModelVersionRecord,
     error: errors
   }),
-  Rpc.make("Retire", { payload: { command: CommandId, by: Schema.String }, success: ModelVersionRecord, error: errors })
+  Rpc.make("Retire", {
+    payload: { command: CommandId, by: Schema.String },
+    success: ModelVersionRecord,
+    error: errors
+  })
 ])

@@ -1,8 +1,8 @@
 // Where actors run: Effect Cluster on SQL, one runner for now; calls are plain in-process messages.
 import {
   RunnerHealth,
-  Runners,
   RunnerStorage,
+  Runners,
   Sharding,
   ShardingConfig,
   SqlMessageStorage

@@ -41,10 +41,10 @@ export const layerSqlite = (options: DatabaseOptions): Layer.Layer<SqlClient.Sql
       yield* sql.unsafe("PRAGMA wal_autocheckpoint = 4000")
       yield* migrate
     })
-  ).pipe(
-    Layer.provideMerge(SqliteClient.layer({ filename: options.filename })),
-    Layer.orDie
-  ) as Layer.Layer<SqlClient.SqlClient, SqlError>
+  ).pipe(Layer.provideMerge(SqliteClient.layer({ filename: options.filename })), Layer.orDie) as Layer.Layer<
+    SqlClient.SqlClient,
+    SqlError
+  >
 
 /** A blob as drivers give it: libsql an ArrayBuffer, others a view. */
 export const blobBytes = (value: Uint8Array | ArrayBuffer): Uint8Array =>

@@ -19,9 +19,14 @@ export interface DeviceWrite {
 export class ActorStore extends Context.Tag("groundstate/services/state/ActorStore")<
   ActorStore,
   {
-    readonly device: (stream: string, device: string) => Effect.Effect<DeviceRecord | undefined, StorageUnavailable>
+    readonly device: (
+      stream: string,
+      device: string
+    ) => Effect.Effect<DeviceRecord | undefined, StorageUnavailable>
     /** Those of the ids that were taken before. */
-    readonly knownAlerts: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlySet<string>, StorageUnavailable>
+    readonly knownAlerts: (
+      ids: ReadonlyArray<string>
+    ) => Effect.Effect<ReadonlySet<string>, StorageUnavailable>
     readonly commandKnown: (
       stream: string,
       device: string,
@@ -37,8 +42,13 @@ export class ActorStore extends Context.Tag("groundstate/services/state/ActorSto
       limit: number
     ) => Effect.Effect<ReadonlyArray<Incident>, StorageUnavailable>
     readonly model: (digest: string) => Effect.Effect<ModelVersionRecord | undefined, StorageUnavailable>
-    readonly activeModel: (stream: string) => Effect.Effect<ModelVersionRecord | undefined, StorageUnavailable>
-    readonly modelCommandKnown: (digest: string, commandId: string) => Effect.Effect<boolean, StorageUnavailable>
+    readonly activeModel: (
+      stream: string
+    ) => Effect.Effect<ModelVersionRecord | undefined, StorageUnavailable>
+    readonly modelCommandKnown: (
+      digest: string,
+      commandId: string
+    ) => Effect.Effect<boolean, StorageUnavailable>
     readonly saveModel: (
       record: ModelVersionRecord,
       commandId: string | undefined

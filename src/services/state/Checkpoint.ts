@@ -79,6 +79,9 @@ export class Checkpoint extends Context.Tag("groundstate/services/state/Checkpoi
       commandId: string,
       fromOffset: number,
       change: CellChange
-    ) => Effect.Effect<{ readonly command: RecordedCommand; readonly fresh: boolean }, StorageUnavailable | Fenced>
+    ) => Effect.Effect<
+      { readonly command: RecordedCommand; readonly fresh: boolean },
+      StorageUnavailable | Fenced
+    >
   }
 >() {}

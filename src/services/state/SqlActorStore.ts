@@ -26,7 +26,6 @@ interface SequencedRow extends JsonRow {
   readonly seq: number
 }
 
-
 /** A cursor is the sequence number of the last row seen; anything else starts from the newest. */
 const before = (cursor: string | undefined): number => {
   const seq = cursor === undefined ? Number.NaN : Number(cursor)
@@ -41,7 +40,9 @@ const page = <A>(rows: ReadonlyArray<SequencedRow>, limit: number, read: (text: 
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const run = <A, E>(operation: string, effect: Effect.Effect<A, E | SqlError>) =>
-    effect.pipe(Effect.catchTag("SqlError", (error) => Effect.fail(storageError(operation)(error as SqlError))))
+    effect.pipe(
+      Effect.catchTag("SqlError", (error) => Effect.fail(storageError(operation)(error as SqlError)))
+    )
 
   /** `count` numbers in a row of one rising sequence, inside the caller's transaction. */
   const nextSequence = (name: string, count: number) =>
@@ -145,9 +146,10 @@ const make = Effect.gen(function* () {
       ).pipe(Effect.map((rows) => rows.map((row) => readIncident(row.record_json)))),
 
     model: (digest) =>
-      run("read the model", sql<JsonRow>`SELECT record_json FROM model_version WHERE digest = ${digest}`).pipe(
-        Effect.map((rows) => (rows.length === 0 ? undefined : readModel(rows[0].record_json)))
-      ),
+      run(
+        "read the model",
+        sql<JsonRow>`SELECT record_json FROM model_version WHERE digest = ${digest}`
+      ).pipe(Effect.map((rows) => (rows.length === 0 ? undefined : readModel(rows[0].record_json)))),
 
     activeModel: (stream) =>
       run(
@@ -166,7 +168,9 @@ const make = Effect.gen(function* () {
         "write the model",
         sql.withTransaction(
           Effect.gen(function* () {
-            const stored = yield* sql<{ version: number }>`SELECT version FROM model_version WHERE digest = ${record.digest}`
+            const stored = yield* sql<{
+              version: number
+            }>`SELECT version FROM model_version WHERE digest = ${record.digest}`
             if ((stored.length === 0 ? 0 : Number(stored[0].version)) !== record.version - 1) return false
             yield* sql`INSERT INTO model_version ${sql.insert({
               digest: record.digest,
@@ -218,7 +222,9 @@ const make = Effect.gen(function* () {
         Effect.map((rows) => (rows.length === 0 ? undefined : readAlert(rows[0].record_json)))
       ),
     devices: (query) => {
-      const column = { incident: "incident_open", quarantined: "quarantined", overridden: "overridden" }[query.state]
+      const column = { incident: "incident_open", quarantined: "quarantined", overridden: "overridden" }[
+        query.state
+      ]
       return run(
         "list devices",
         sql<SequencedRow>`SELECT changed AS seq, record_json FROM device WHERE ${sql.and([

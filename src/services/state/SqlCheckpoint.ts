@@ -42,7 +42,12 @@ export const layer: Layer.Layer<Checkpoint, never, SqlClient.SqlClient> = Layer.
     const sql = yield* SqlClient.SqlClient
     const lock = sql.onDialectOrElse({ pg: () => sql.literal("FOR UPDATE"), orElse: () => sql.literal("") })
 
-    const fenced = <A, E>(key: CellKey, epoch: number, operation: string, body: Effect.Effect<A, E | SqlError>) =>
+    const fenced = <A, E>(
+      key: CellKey,
+      epoch: number,
+      operation: string,
+      body: Effect.Effect<A, E | SqlError>
+    ) =>
       sql
         .withTransaction(
           Effect.gen(function* () {
@@ -84,7 +89,10 @@ export const layer: Layer.Layer<Checkpoint, never, SqlClient.SqlClient> = Layer.
           const rows = yield* sql<{ seq: number; next_offset: number; shape: string; devices: number }>`
             SELECT seq, next_offset, shape, devices FROM cell_checkpoint WHERE ${where}`
           if (rows.length === 0) return undefined
-          const blobs = yield* sql<{ name: string; bytes: Uint8Array }>`SELECT name, bytes FROM cell_blob WHERE ${where}`
+          const blobs = yield* sql<{
+            name: string
+            bytes: Uint8Array
+          }>`SELECT name, bytes FROM cell_blob WHERE ${where}`
           return {
             seq: Number(rows[0].seq),
             nextOffset: Number(rows[0].next_offset),
@@ -102,14 +110,20 @@ export const layer: Layer.Layer<Checkpoint, never, SqlClient.SqlClient> = Layer.
             const rows = yield* sql<{ seq: number; bytes: Uint8Array }>`
               SELECT seq, bytes FROM cell_page WHERE ${where} AND page = ${page}`
             for (const row of rows) {
-              yield* take({ kind: "page", page: Number(page), seq: Number(row.seq), bytes: blobBytes(row.bytes) })
+              yield* take({
+                kind: "page",
+                page: Number(page),
+                seq: Number(row.seq),
+                bytes: blobBytes(row.bytes)
+              })
             }
           }
           let after = -1
           for (;;) {
             const rows = yield* sql<{ seq: number; bytes: Uint8Array }>`SELECT seq, bytes FROM cell_delta
               WHERE ${where} AND seq > ${after} ORDER BY seq LIMIT ${DELTAS_PER_READ}`
-            for (const row of rows) yield* take({ kind: "delta", seq: Number(row.seq), bytes: blobBytes(row.bytes) })
+            for (const row of rows)
+              yield* take({ kind: "delta", seq: Number(row.seq), bytes: blobBytes(row.bytes) })
             if (rows.length < DELTAS_PER_READ) return
             after = Number(rows[rows.length - 1].seq)
           }
@@ -151,7 +165,10 @@ export const layer: Layer.Layer<Checkpoint, never, SqlClient.SqlClient> = Layer.
         ) as Effect.Effect<void, StorageUnavailable | Fenced>,
 
       clear: (key, epoch) =>
-        fenced(key, epoch, "clear the cell's state", clearState(key)) as Effect.Effect<void, StorageUnavailable | Fenced>,
+        fenced(key, epoch, "clear the cell's state", clearState(key)) as Effect.Effect<
+          void,
+          StorageUnavailable | Fenced
+        >,
 
       commandsFrom: (key, offset) =>
         sql<CommandRow>`SELECT command_id, seq, from_offset, epoch, change_json FROM cell_command
@@ -171,7 +188,9 @@ export const layer: Layer.Layer<Checkpoint, never, SqlClient.SqlClient> = Layer.
             const known = yield* sql<CommandRow>`SELECT command_id, seq, from_offset, epoch, change_json
               FROM cell_command WHERE ${where} AND command_id = ${commandId}`
             if (known.length > 0) return { command: toCommand(known[0]), fresh: false }
-            const last = yield* sql<{ seq: number | null }>`SELECT MAX(seq) AS seq FROM cell_command WHERE ${where}`
+            const last = yield* sql<{
+              seq: number | null
+            }>`SELECT MAX(seq) AS seq FROM cell_command WHERE ${where}`
             const seq = Number(last[0].seq ?? 0) + 1
             yield* sql`INSERT INTO cell_command ${sql.insert({
               stream: key.stream,

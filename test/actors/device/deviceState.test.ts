@@ -45,7 +45,11 @@ describe("an incident", () => {
 
   it("grows with the next, takes the higher severity and the peak energy", () => {
     const first = takeAlerts(newDevice("flows", "d-1"), [alert(7, 1_000)], timing)
-    const second = takeAlerts(first.record, [alert(9, 1_500, { severity: "high", energy: 30 }), alert(12, 1_400, { energy: null })], timing)
+    const second = takeAlerts(
+      first.record,
+      [alert(9, 1_500, { severity: "high", energy: 30 }), alert(12, 1_400, { energy: null })],
+      timing
+    )
     expect(second.incidents).toHaveLength(1)
     expect(second.record.incident).toMatchObject({
       id: "inc-flows.0.7.model",
@@ -84,7 +88,10 @@ describe("an incident", () => {
   it("grows again out of quiet", () => {
     const record = takeAlerts(newDevice("flows", "d-1"), [alert(7, 1_000)], timing).record
     const quiet = passTime(record, 2_000, timing)
-    expect(takeAlerts(quiet, [alert(8, 2_100)], timing).record.incident).toMatchObject({ status: "growing", alerts: 2 })
+    expect(takeAlerts(quiet, [alert(8, 2_100)], timing).record.incident).toMatchObject({
+      status: "growing",
+      alerts: 2
+    })
   })
 })
 

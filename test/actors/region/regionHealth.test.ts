@@ -39,7 +39,11 @@ describe("a region", () => {
     expect(late[0].reason).toBe("Cell flows/1 is behind: the oldest of 500 waiting events is 42 s old.")
     const open = judgeCell("flows", 2, status({ breaker: "open", path: "baseline" }))
     expect(open[0].reason).toBe("Cell flows/2 scores by baseline: its model's breaker is open.")
-    const waits = judgeCell("flows", 3, status({ paused: "database-unavailable", pauseDetail: "disk full", lag: 7 }))
+    const waits = judgeCell(
+      "flows",
+      3,
+      status({ paused: "database-unavailable", pauseDetail: "disk full", lag: 7 })
+    )
     expect(waits[0]).toEqual({
       weight: "failing",
       reason: "Cell flows/3 can't reach the state database: disk full; 7 events wait in the log."

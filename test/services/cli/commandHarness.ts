@@ -52,7 +52,8 @@ export const runWords = (
       Layer.succeed(Programs, {
         run: options.programs?.run ?? unexpected,
         demo: options.programs?.demo ?? unexpected,
-        replay: options.programs?.replay ?? unexpected
+        replay: options.programs?.replay ?? unexpected,
+        trainDevice: options.programs?.trainDevice ?? unexpected
       }),
       FetchHttpClient.layer,
       NodeContext.layer

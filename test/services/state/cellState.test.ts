@@ -1,0 +1,98 @@
+import * as fc from "fast-check"
+import { describe, expect, it } from "vitest"
+import type { CellState } from "../../../src/schema/event/CellState.ts"
+import { BadDelta } from "../../../src/services/state/badDelta.ts"
+import { decodeCellState, encodeCellState, makeCellState } from "../../../src/services/state/cellState.ts"
+import { topShares, shareOf } from "../../../src/services/state/categoryShares.ts"
+import { planOf, seeded } from "../../support/folding.ts"
+
+const plan = planOf({
+  fields: { a: { type: "number" }, b: { type: "category", size: 5 }, c: { type: "category", size: 3 } },
+  windows: [{ name: "w", over: "1m", count: true }]
+})
+
+const filled = (seed: number): CellState => {
+  const next = seeded(seed)
+  const cell = makeCellState(plan, 16)
+  cell.watermark.newest = 1e12 * next()
+  cell.ids.written = Math.floor(next() * 1e6)
+  for (const array of [
+    ...Object.values(cell.fleet),
+    cell.shares.total,
+    cell.shares.novel,
+    cell.shares.usual,
+    cell.energies.counts,
+    cell.energies.totals,
+    cell.energies.tail
+  ]) {
+    for (let k = 0; k < array.length; k++) array[k] = next() * 10
+  }
+  cell.shares.weight[2] = 5
+  cell.shares.weight[8] = 2
+  cell.overrides.set(3, { thresholdShift: -1.5, mute: false, untilMillis: 17 })
+  cell.overrides.set(1, { thresholdShift: 0, mute: true, untilMillis: 9 })
+  return cell
+}
+
+describe("cell state as bytes", () => {
+  it("comes back bit by bit", () => {
+    fc.assert(
+      fc.property(fc.integer(), (seed) => {
+        const cell = filled(seed)
+        const copy = makeCellState(plan, 16)
+        copy.shares.weight.fill(4)
+        decodeCellState(encodeCellState(cell), copy)
+        expect({ ...copy, overrides: [...copy.overrides].sort() }).toEqual({
+          ...cell,
+          overrides: [...cell.overrides].sort()
+        })
+      }),
+      { seed: 7, numRuns: 50 }
+    )
+  })
+
+  it("of a cell that has seen nothing comes back too, in a few kilobytes", () => {
+    const copy = filled(1)
+    const bytes = encodeCellState(makeCellState(plan, 16))
+    decodeCellState(bytes, copy)
+    expect(copy.watermark.newest).toBe(Number.NEGATIVE_INFINITY)
+    expect(copy.overrides.size).toBe(0)
+    expect(bytes.length).toBeLessThan(4_096)
+  })
+
+  it("is refused with BadDelta, before anything is written, where a byte differs or is missing", () => {
+    const bytes = encodeCellState(filled(2))
+    const untouched = (damaged: Uint8Array) => {
+      const copy = makeCellState(plan, 16)
+      expect(() => decodeCellState(damaged, copy)).toThrow(BadDelta)
+      expect(copy).toEqual(makeCellState(plan, 16))
+    }
+    for (let length = 0; length < bytes.length; length += 7) untouched(bytes.subarray(0, length))
+    for (let at = 0; at < bytes.length; at += 5) {
+      const damaged = bytes.slice()
+      damaged[at] ^= 4
+      untouched(damaged)
+    }
+  })
+
+  it("is refused for another plan or another number of ids", () => {
+    const bytes = encodeCellState(filled(2))
+    expect(() => decodeCellState(bytes, makeCellState(planOf(), 16))).toThrow(/categories; the stream now has/)
+    expect(() => decodeCellState(bytes, makeCellState(plan, 17))).toThrow(/event ids/)
+  })
+})
+
+describe("category shares", () => {
+  it("tell how common values are", () => {
+    const { shares } = makeCellState(plan)
+    expect(shareOf(shares, 0, 1)).toBe(0)
+    shares.weight[2] = 3
+    shares.weight[3] = 1
+    shares.total[0] = 4
+    expect(shareOf(shares, 0, 1)).toBe(0.75)
+    expect(topShares(shares, 0, 5)).toEqual([
+      [1, 0.75],
+      [2, 0.25]
+    ])
+  })
+})
