@@ -22,7 +22,9 @@ const walk = (dir) =>
 
 const sources = [
   ...walk(join(root, "src")).map((file) => [file, join(out, relative(join(root, "src"), file))]),
-  ...walk(join(root, "bench")).map((file) => [file, join(out, "bench", relative(join(root, "bench"), file))])
+  ...walk(join(root, "bench")).map((file) => [file, join(out, "bench", relative(join(root, "bench"), file))]),
+  // Benches start the same broker that tests do.
+  [join(root, "test", "support", "kafka.ts"), join(out, "test", "support", "kafka.ts")]
 ]
 
 const compilerOptions = {
@@ -58,7 +60,7 @@ for (const [file, target] of sources) {
 }
 for (const key of Object.keys(before)) {
   if (key in stamps) continue
-  const stale = key.startsWith("bench") ? join(out, key) : join(out, relative("src", key))
+  const stale = !key.startsWith("src") ? join(out, key) : join(out, relative("src", key))
   rmSync(stale.replace(/\.ts$/, ".js"), { force: true })
 }
 mkdirSync(dirname(stampFile), { recursive: true })

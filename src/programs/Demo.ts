@@ -184,7 +184,6 @@ const play = (
     const phase = yield* Ref.make("learning what is normal")
     const model = yield* Ref.make<string | null>(null)
     const rates: Array<number> = []
-    let sent = 0
 
     const count = (alert: Alert) =>
       Effect.map(Clock.currentTimeMillis, (now) => tallyAlert(tally, alert, now, simulation))
@@ -240,8 +239,7 @@ const play = (
 
     // The past that the model learns from, as fast as the log takes it; then live, at the pace asked for.
     yield* produce({
-      eventsMax: warm,
-      onAppended: (events) => Effect.sync(() => void (sent += events.length))
+      eventsMax: warm
     })
     const learn = Effect.gen(function* () {
       yield* Ref.set(phase, "training a model on the first events")
@@ -268,8 +266,7 @@ const play = (
       eventsPerSecond: options.eventsPerSecond,
       ...(options.durationMillis === undefined
         ? {}
-        : { durationMillis: Math.max(0, options.durationMillis - elapsed) }),
-      onAppended: (events) => Effect.sync(() => void (sent += events.length))
+        : { durationMillis: Math.max(0, options.durationMillis - elapsed) })
     })
     // What is in the log is scored before the figures are taken.
     yield* statuses.pipe(

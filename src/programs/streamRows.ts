@@ -12,6 +12,8 @@ import { topShares } from "../services/state/categoryShares.ts"
 
 /** Rows that a model is trained on, at most. */
 const ROWS_MAX = 100_000
+/** Events of a device before its rows are trained on: its baseline and windows stand by then. */
+const SETTLED_EVENTS = 40
 /** Values of a category that get a column of their own; rarer ones are the model's `unseen`. */
 const VOCABULARY_MAX = 64
 
@@ -69,7 +71,11 @@ const populationOf = (core: CellCore): Manifest["population"] =>
   Object.fromEntries(
     core.plan.signals.flatMap((signal, k) =>
       core.state.fleet.count[k] >= 2
-        ? [[signal, { mean: core.state.fleet.mean[k], variance: Math.max(0, core.state.fleet.variance[k]) }]]
+        ? [[signal, {
+              mean: core.state.fleet.mean[k],
+              variance: Math.max(0, core.state.fleet.variance[k]),
+              within: Math.max(0, core.state.fleet.within[k])
+            }]]
         : []
     )
   )
@@ -123,7 +129,8 @@ export const streamRows = (
       Effect.suspend(() => {
         const next = second.take(batch, from, to)
         for (let i = 0; i < second.count; i++) {
-          if (second.isRepeat(i)) continue
+          // Devices that have only begun are judged by what they are becoming: they teach nothing of it.
+          if (second.isRepeat(i) || second.columns.events[second.events.device[i]] < SETTLED_EVENTS) continue
           const place = seen < ROWS_MAX ? seen : Math.floor(chance() * (seen + 1))
           seen++
           if (place < ROWS_MAX) rows.set(second.featureRow(i), place * width)

@@ -79,7 +79,9 @@ export const eventLogSuite = (name: string, layer: Layer.Layer<EventLog, unknown
           _tag: "LogUnavailable",
           topic: "nowhere"
         })
-        expect((yield* Effect.flip(log.append("nowhere", [record("x")])))._tag).toBe("LogUnavailable")
+        expect((yield* Effect.flip(Effect.asVoid(log.append("nowhere", [record("x")]))))._tag).toBe(
+          "LogUnavailable"
+        )
       })
     )
 
@@ -279,6 +281,11 @@ export const eventLogSuite = (name: string, layer: Layer.Layer<EventLog, unknown
         expect(yield* log.append("turns", [record("x", "a key", { partition: 2 })])).toEqual([
           { partition: 2, offset: 2 }
         ])
+        const nowhere = log.append("turns", [record("x", null, { partition: 3 })])
+        expect(yield* Effect.flip(Effect.asVoid(nowhere))).toMatchObject({
+          _tag: "LogUnavailable",
+          topic: "turns"
+        })
       })
     )
 

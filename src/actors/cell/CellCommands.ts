@@ -60,8 +60,16 @@ export const applyChange = (context: SliceContext, commandId: string, change: Ce
           Effect.mapError((error) => new CommandRefused({ reason: "model-refused", detail: error.message }))
         )
     }
-    const from = Math.max(0, core.nextOffset, context.replayUntil)
-    const { command, fresh } = yield* store.record(key, epoch, commandId, from, change)
+    // Recorded and in force, or neither: a caller who goes away in between must not tear the two apart.
+    const { command, fresh } = yield* Effect.uninterruptible(
+      Effect.gen(function* () {
+        const from = Math.max(0, core.nextOffset, context.replayUntil)
+        const recorded = yield* store.record(key, epoch, commandId, from, change)
+        if (recorded.fresh && from <= core.nextOffset) yield* applyRecorded(context, recorded.command)
+        else if (recorded.fresh) context.commands.push(recorded.command)
+        return recorded
+      })
+    )
     if (!fresh && JSON.stringify(command.change) !== JSON.stringify(change)) {
       return yield* new CommandRefused({
         reason: "different-change",
@@ -70,10 +78,6 @@ export const applyChange = (context: SliceContext, commandId: string, change: Ce
     }
     const kind = commandKinds[change._tag]
     if (kind !== undefined) context.metrics.command(kind, fresh ? "applied" : "repeated")
-    if (fresh) {
-      if (from <= core.nextOffset) yield* applyRecorded(context, command)
-      else context.commands.push(command)
-    }
     return { offset: command.fromOffset, epoch: command.epoch, fresh }
   })
 

@@ -93,9 +93,12 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
       yield* handle.attach(context)
       yield* Effect.addFinalizer(() => handle.detach())
       handle.running(performance.now() - begun, bounds.end)
-      // A clean stop leaves little to read again; a stop that can't write loses nothing either.
+      // A clean stop leaves little to read again; a stop that can't write, or that cut a slice in half, loses
+      // nothing either: the events since the last checkpoint are read again.
       yield* Effect.addFinalizer(() =>
-        handle.locked(checkpoint("end")).pipe(Effect.timeout("5 seconds"), Effect.ignore)
+        handle
+          .locked(Effect.suspend(() => (restored.core.whole ? checkpoint("end") : Effect.void)))
+          .pipe(Effect.interruptible, Effect.timeout("5 seconds"), Effect.ignore)
       )
       yield* Effect.logInfo("cell started", { stream, partition, epoch, offset: restored.core.nextOffset })
       return yield* loop(handle, context, reader, checkpoint)
@@ -128,6 +131,8 @@ const loop = (
         }
         yield* handle.locked(finishBatch(handle, context, batch))
       }
+      // With nothing left to replay, what was asked for meanwhile holds at once, not with the next event.
+      if (context.commands.length > 0) yield* handle.locked(applyDue(context, core.nextOffset))
       const since = performance.now() - lastCheckpoint
       const moved = core.nextOffset - lastOffset
       if (
@@ -145,20 +150,43 @@ const loop = (
 const nextSlice = (handle: CellHandle, context: SliceContext, batch: RecordBatch, from: number) =>
   Effect.gen(function* () {
     const { core, commands } = context
-    while (commands.length > 0 && commands[0].fromOffset <= batch.offsets[from]) {
-      yield* applyRecorded(context, commands.shift()!)
-    }
+    yield* buryUpTo(context, batch, batch.offsets[from])
+    yield* applyDue(context, batch.offsets[from])
     let to = handle.sliceEnd(batch, from)
     if (commands.length > 0) to = firstRowFrom(batch.offsets, from, to, commands[0].fromOffset)
+    for (const stretch of batch.unreadable) {
+      if (stretch.firstOffset > batch.offsets[from]) to = firstRowFrom(batch.offsets, from, to, stretch.firstOffset)
+    }
+    core.whole = false
     const next = yield* processSlice(context, batch, from, to)
     core.nextOffset = batch.offsets[next - 1] + 1
+    core.whole = true
     return next
+  })
+
+/** Brings recorded changes into force that hold from `offset` or below. */
+const applyDue = (context: SliceContext, offset: number) =>
+  Effect.gen(function* () {
+    const { commands } = context
+    while (commands.length > 0 && commands[0].fromOffset <= offset) {
+      yield* applyRecorded(context, commands.shift()!)
+    }
+  })
+
+/** Stretches below `offset` that nobody can read, each once and in its place. */
+const buryUpTo = (context: SliceContext, batch: RecordBatch, offset: number) =>
+  Effect.gen(function* () {
+    for (const stretch of batch.unreadable) {
+      if (stretch.firstOffset >= offset || stretch.lastOffset < context.core.nextOffset) continue
+      yield* buryStretch(context, stretch)
+      context.core.nextOffset = stretch.lastOffset + 1
+    }
   })
 
 /** What lies behind the last record: control records, gaps, and stretches that nobody can read. */
 const finishBatch = (handle: CellHandle, context: SliceContext, batch: RecordBatch) =>
   Effect.gen(function* () {
-    for (const stretch of batch.unreadable) yield* buryStretch(context, stretch)
+    yield* buryUpTo(context, batch, Number.POSITIVE_INFINITY)
     context.core.nextOffset = Math.max(context.core.nextOffset, batch.nextOffset)
     handle.fetched(batch, yield* Clock.currentTimeMillis)
   })

@@ -142,7 +142,9 @@ const buryRejects = (context: SliceContext, batch: RecordBatch): ReadonlyArray<D
   const letters: Array<DeadLetter> = []
   for (let i = 0; i < core.rejects.count; i++) {
     const reason = core.rejects.reason[i]
-    letters.push(letterOf(key, topic, batch, core.rejects.record[i], reason, core.rejects.detail[i], 1))
+    const record = core.rejects.record[i]
+    const attempts = core.skips.get(batch.offsets[record])?.attempts ?? 1
+    letters.push(letterOf(key, topic, batch, record, reason, core.rejects.detail[i], attempts))
     metrics.deadLetters(key.stream, reason, 1)
   }
   return letters
@@ -169,8 +171,6 @@ const answerAskers = (
 export const buryStretch = (context: SliceContext, stretch: UnreadableRecords): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { key, topic } = context
-    if (stretch.lastOffset < context.core.nextOffset && context.core.nextOffset > stretch.firstOffset)
-      return Effect.void
     const reason = stretch.reason
     context.host.counters.deadLetters += stretch.lastOffset - stretch.firstOffset + 1
     context.metrics.deadLetters(key.stream, reason, stretch.lastOffset - stretch.firstOffset + 1)

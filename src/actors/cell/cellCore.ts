@@ -150,6 +150,8 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
     skips: new Map<number, SkippedRecord>(),
     /** Something other than offsets has changed since the last checkpoint. */
     changed: false,
+    /** False while a slice is under way: what stands in the columns then belongs to no offset and is never kept. */
+    whole: true,
 
     get count(): number {
       return events.count

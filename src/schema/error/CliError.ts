@@ -8,8 +8,7 @@ export const exitCodes = {
   usage: 2,
   unavailable: 69,
   internal: 70,
-  configuration: 78,
-  interrupted: 130
+  configuration: 78
 } as const
 
 /** The command line itself was wrong; nothing was done. Exit code 2. */

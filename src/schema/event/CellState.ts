@@ -18,6 +18,9 @@ export interface FleetStatistics {
   readonly count: Float64Array
   readonly mean: Float64Array
   readonly variance: Float64Array
+  /** S: settled devices' values taken, and their mean squared distance from the device's own mean. */
+  readonly settled: Float64Array
+  readonly within: Float64Array
   /** N: values compared with the device's value before, and the share that was equal. */
   readonly compared: Float64Array
   readonly repeat: Float64Array

@@ -65,7 +65,12 @@ export const Manifest = Schema.Struct({
   /** Population mean and variance per signal: what a device without a past is held against. */
   population: Schema.Record({
     key: Schema.String,
-    value: Schema.Struct({ mean: Schema.Number, variance: Schema.Number })
+    value: Schema.Struct({
+      mean: Schema.Number,
+      variance: Schema.Number,
+      /** Of one device about its own mean; the whole variance where nobody knows. */
+      within: Schema.optional(Schema.Number)
+    })
   }),
   graphs: Schema.Array(EnergyGraph).pipe(Schema.minItems(1), Schema.maxItems(4)),
   training: Schema.Struct({

@@ -147,7 +147,6 @@ export const RuleDefinition = Schema.Struct({
       "A CEL expression that is true or false, over event.<field>, event.device and window.<name>. What needs a missing value is false.",
     examples: ["event.port == 23", 'event.proto in ["tcp", "udp"] && window.count1m > 100']
   }),
-  // biome-ignore lint/suspicious/noThenProperty: the key that rules are written with.
   then: RuleVerdict.annotations({
     title: "then",
     description:

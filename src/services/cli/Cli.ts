@@ -5,6 +5,7 @@ import { FetchHttpClient, type HttpClient } from "@effect/platform"
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { Cause, Effect, Layer, Logger, Option, Predicate } from "effect"
 import { exitCodes, InternalFailure } from "../../schema/error/CliError.ts"
+import { firstLogger } from "../observe/loggers.ts"
 import { Environment } from "../runtime/SettingsFile.ts"
 import { cells } from "./Cells.ts"
 import { makeCompletion } from "./Completion.ts"
@@ -72,13 +73,12 @@ export const rootPage = root.page
 
 /** What the root's help ends with; `docs/cli.md` says the same. */
 export const helpFooter = `Exit codes:
-  ${exitCodes.ok}   done
+  ${exitCodes.ok}   done, or stopped by Ctrl-C or SIGTERM
   ${exitCodes.failed}   failed: it was understood and could not be done
   ${exitCodes.usage}   usage: the command line is wrong
   ${exitCodes.unavailable}  service unavailable: no runner or broker answered
   ${exitCodes.internal}  internal error
   ${exitCodes.configuration}  configuration: a file or variable is wrong; nothing was started
-  ${exitCodes.interrupted} stopped by Ctrl-C
 
 Environment:
   GROUNDSTATE_SERVER   address of the runner that is asked
@@ -126,7 +126,7 @@ const showError = (message: string) =>
 const quiet = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.consoleWith((console) =>
     Effect.withConsole(effect, { ...console, error: () => Effect.void, log: () => Effect.void })
-  ).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger))))
+  ).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, firstLogger)))
 
 const parse = Command.run(root.command, { name: NAME, version, executable: NAME })
 

@@ -121,7 +121,6 @@ export const watchList = <Row>(options: {
           yield* screen.out.write(`${first ? text : text.slice(text.indexOf("\n") + 1)}\n`)
         }
       })
-    yield* show(yield* options.fetch, true)
     const again = Effect.gen(function* () {
       yield* Effect.sleep(Duration.millis(options.every))
       const items = yield* options.fetch
@@ -129,14 +128,16 @@ export const watchList = <Row>(options: {
     }).pipe(
       Effect.catchTag("ServerUnavailable", (error) => screen.err.write(`${error.message} Asking again.\n`))
     )
-    return yield* inPlace
-      ? Effect.scoped(
-          Effect.zipRight(
-            Effect.acquireRelease(screen.out.write("\u001b[?1049h\u001b[?25l"), () =>
-              screen.out.write("\u001b[?25h\u001b[?1049l")
-            ),
-            Effect.forever(again)
-          )
-        )
-      : Effect.forever(again)
+    // What fails at once is told on the ordinary screen.
+    const first = yield* options.fetch
+    const follow = Effect.zipRight(show(first, true), Effect.forever(again))
+    if (!inPlace) return yield* follow
+    return yield* Effect.scoped(
+      Effect.zipRight(
+        Effect.acquireRelease(screen.out.write("\u001b[?1049h\u001b[?25l"), () =>
+          screen.out.write("\u001b[?25h\u001b[?1049l")
+        ),
+        follow
+      )
+    )
   })

@@ -13,8 +13,8 @@ export const THRESHOLD_SHIFT_MAX = 12
 /** The anchor follows the threshold with this many times the half-life. */
 export const ANCHOR_SLOWNESS = 32
 
-/** Share of a device's events that its threshold aims to leave above itself: ten times the budget, 1/2,048 to 1/64. */
-export const aimedShare = (budget: number): number => Math.min(1 / 64, Math.max(1 / 2_048, 10 * budget))
+/** Share of a device's events that its threshold aims to leave above itself: the budget, from 1/16,384 to 1/64. */
+export const aimedShare = (budget: number): number => Math.min(1 / 64, Math.max(1 / 16_384, budget))
 
 /**
  * Moves the threshold of a device by one event (stochastic approximation of a quantile, Robbins and Monro 1951):

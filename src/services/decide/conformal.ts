@@ -94,7 +94,7 @@ export const makeCalibration = (calibration: Calibration): ConformalScale => {
   const scale = Math.max(1e-9, calibration.tailScale)
   const shape = Math.max(0, tailShape)
   const pvalue = (energy: number): number => {
-    if (energy !== energy) return 1
+    if (Number.isNaN(energy)) return 1
     const counted = (1 + n - lowerBound(sorted, energy)) / (n + 1)
     if (!(energy > tailFrom)) return counted
     if (energy === Number.POSITIVE_INFINITY) return Number.MIN_VALUE
@@ -123,10 +123,15 @@ const BINS_PER_DOUBLING = 16
 const WEIGHT_MAX = 2 ** 20
 /** Energies needed before a tail is fitted. */
 export const HISTOGRAM_EVENTS_MIN = 2_500
-/** While less is known, only energies from here on are alarming, nats above normal. */
+/** While less is known, only energies from here on are alarming, nats above normal, … */
 export const EXTREME_ENERGY = 16
+/** … and only if this many times as high as what one in 200 lies above. */
+const EARLY_MARGIN = 1.5
 /** The threshold never falls below this: what is so near to normal needs no answer. */
 export const THRESHOLD_MIN = 3
+
+/** Energies above the 90 % quantile tell how fast normal ones fade. */
+const BULK_SHARE = 0.1
 
 /** Bin of an energy. */
 export const energyBin = (energy: number): number => {
@@ -143,10 +148,19 @@ export const binEdge = (bin: number): number =>
 export const histogramThreshold = (histogram: EnergyHistogram): number =>
   histogram.totals[2] === 0 ? EXTREME_ENERGY : histogram.tail[3]
 
+/** Energy that this share of the counted weight lies above, to a bin. */
+const quantileAt = ({ counts, totals }: EnergyHistogram, share: number): number => {
+  const allowed = share * totals[0]
+  let bin = ENERGY_BINS - 1
+  let above = counts[bin]
+  while (bin > 1 && above + counts[bin - 1] <= allowed) above += counts[--bin]
+  return binEdge(bin)
+}
+
 const refit = (histogram: EnergyHistogram, budget: number): void => {
   const { counts, totals, tail } = histogram
   if (totals[0] < HISTOGRAM_EVENTS_MIN) {
-    tail[3] = EXTREME_ENERGY
+    tail[3] = Math.max(EXTREME_ENERGY, EARLY_MARGIN * quantileAt(histogram, 1 / 200))
     return
   }
   let start = ENERGY_BINS - 1
@@ -176,7 +190,17 @@ const refit = (histogram: EnergyHistogram, budget: number): void => {
     tail[1] = scale
     tail[2] = shape
   }
-  tail[3] = Math.max(THRESHOLD_MIN, tail[0] + tailAt(Math.min(budget, TAIL_SHARE), tail[1], tail[2]))
+  // Anomalies among the events fatten the tail; what lies between the 90 and the 98 % quantile they hardly
+  // touch. Where an exponential tail drawn from there ends sooner, it stands for the normal ones.
+  const high = quantileAt(histogram, TAIL_SHARE)
+  const scale = Math.max(1e-3, (high - quantileAt(histogram, BULK_SHARE)) / Math.log(BULK_SHARE / TAIL_SHARE))
+  const share = Math.min(budget, TAIL_SHARE)
+  if (high + tailAt(share, scale, 0) < tail[0] + tailAt(share, tail[1], tail[2])) {
+    tail[0] = high
+    tail[1] = scale
+    tail[2] = 0
+  }
+  tail[3] = Math.max(THRESHOLD_MIN, tail[0] + tailAt(share, tail[1], tail[2]))
 }
 
 /**
@@ -187,14 +211,17 @@ const refit = (histogram: EnergyHistogram, budget: number): void => {
  */
 export const countEnergy = (histogram: EnergyHistogram, energy: number, budget: number): void => {
   const { counts, totals } = histogram
-  if (energy !== energy) return
+  if (Number.isNaN(energy)) return
   const threshold = histogramThreshold(histogram)
   totals[2] += 1
   if (energy < threshold) counts[energyBin(energy)] += 1
   else if (totals[1] < 3 + 2 * budget * totals[0]) {
     counts[energyBin(threshold)] += 1
     totals[1] += 1
-  } else return refitWhenDue(histogram, budget)
+  } else {
+    refitWhenDue(histogram, budget)
+    return
+  }
   totals[0] += 1
   if (totals[0] >= WEIGHT_MAX) {
     for (let bin = 0; bin < ENERGY_BINS; bin++) counts[bin] *= 0.5
@@ -215,7 +242,7 @@ const refitWhenDue = (histogram: EnergyHistogram, budget: number): void => {
 /** p-value of an energy from the stream's own past: never below 1 / (n + 1) until a tail could be fitted. */
 export const histogramPvalue = (histogram: EnergyHistogram, energy: number): number => {
   const { counts, totals, tail } = histogram
-  if (energy !== energy) return 1
+  if (Number.isNaN(energy)) return 1
   let above = 0
   for (let bin = energyBin(energy); bin < ENERGY_BINS; bin++) above += counts[bin]
   const counted = Math.min(1, (1 + above) / (1 + totals[0]))

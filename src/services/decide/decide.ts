@@ -135,7 +135,7 @@ export const makeDecide = (plan: StreamPlan): Decide => {
       const late = (eventFlags & EventFlag.late) !== 0
       const overridden = (columns.flags[device] & DeviceFlag.overridden) !== 0
       const shift = overridden ? overrideAt(columns, cell, device, time) : 0
-      const muted = shift !== shift
+      const muted = Number.isNaN(shift)
       const energy = energies[i]
       const stream = judge.threshold(histogram)
       const own = columns.threshold[device]

@@ -8,19 +8,24 @@ import { type StreamPlan, WINDOW_BUCKETS } from "../../schema/stream/StreamPlan.
 import { offerEvent } from "./fleet.ts"
 import { makeNumbers } from "./numbers.ts"
 import { layOutRow } from "./rowLayout.ts"
-import { makeSignals, type Population, POPULATION_WEIGHT } from "./signals.ts"
+import { makeSignals, type Population, VARIANCE_WEIGHT } from "./signals.ts"
 import { countCategory, surpriseAbove, surpriseOf } from "./surprise.ts"
 import { claimTrace, resetTraces } from "./traces.ts"
 import { addToWindow, advanceWindow, bucketOf, bucketSpan, windowAt } from "./window.ts"
 
-/** Baseline energy from which the device's next event teaches its baseline at an eighth of the pace. */
-export const EXTREME_NATS = 10
+/**
+ * Baseline energy from which the device's next event teaches its baseline at an eighth of the pace: more where
+ * more signals add their ups and downs.
+ */
+export const extremeNats = (signals: number): number => 8 + 1.5 * Math.sqrt(signals)
 const FROZEN_PACE = 0.125
 /** Events in which a device learns at full pace whatever its energy: it has no baseline to protect yet. */
 const YOUNG_EVENTS = 100
 /** Baseline energy above which an event's terms are kept for explanation. */
 export const TRACE_NATS = 5
 const COUNT_MAX = 1_000
+/** What one event adds to a window's sum at most: sums must fit 32 bits. */
+const AMOUNT_MAX = 1e18
 const EVENTS_MAX = 0xffff_ffff
 const REPEATED = EventFlag.duplicate | EventFlag.conflict
 
@@ -108,7 +113,13 @@ export const makeFold = (options: FoldOptions): Fold => {
   }
 
   /** The windows' values before the event, into `folded`, `x` and the row; then the event is added. */
-  const foldWindows = (columns: DeviceColumns, events: EventColumns, i: number, late: boolean, folded: Folded): void => {
+  const foldWindows = (
+    columns: DeviceColumns,
+    events: EventColumns,
+    i: number,
+    late: boolean,
+    folded: Folded
+  ): void => {
     const device = events.device[i]
     const time = events.time[i]
     const first = columns.events[device] === 0
@@ -125,7 +136,15 @@ export const makeFold = (options: FoldOptions): Fold => {
       const value = first ? 0 : windowAt(columns.window, base, newest, bucket)
       if (!late) {
         const amount = summed[w] < 0 ? 1 : events.numbers[i * N + summed[w]]
-        if (!Number.isNaN(amount)) addToWindow(columns.window, base, newest, bucket, amount)
+        if (!Number.isNaN(amount)) {
+          addToWindow(
+            columns.window,
+            base,
+            newest,
+            bucket,
+            Math.max(-AMOUNT_MAX, Math.min(AMOUNT_MAX, amount))
+          )
+        }
       }
       folded.windows[i * W + w] = value
       const scaled = value < 0 ? -Math.log1p(-value) : Math.log1p(value)
@@ -134,7 +153,13 @@ export const makeFold = (options: FoldOptions): Fold => {
     }
   }
 
-  const foldCategories = (cell: CellState, events: EventColumns, i: number, learns: boolean, folded: Folded): void => {
+  const foldCategories = (
+    cell: CellState,
+    events: EventColumns,
+    i: number,
+    learns: boolean,
+    folded: Folded
+  ): void => {
     const { shares } = cell
     const row = i * layout.width
     for (let c = 0; c < C; c++) {
@@ -163,6 +188,7 @@ export const makeFold = (options: FoldOptions): Fold => {
     const { width, gap: toGap, count: toCount, copies } = layout
     const lateness = plan.latenessMillis
     const gapSignal = S - 1
+    const extreme = extremeNats(S)
     let lateCount = 0
     resetTraces(folded.traces, from, to)
     signals.refresh(cell)
@@ -200,7 +226,6 @@ export const makeFold = (options: FoldOptions): Fold => {
       if (toCount >= 0) rows[row + toCount] = before < COUNT_MAX ? before : COUNT_MAX
 
       // How unusual that is, and how much of it the device takes over: by event time, at first by its count.
-      const share = POPULATION_WEIGHT / (before + POPULATION_WEIGHT)
       let rate = 0
       if (learns) {
         const fade = since * pace
@@ -209,11 +234,13 @@ export const makeFold = (options: FoldOptions): Fold => {
         if (rate < harmonic) rate = harmonic
         if (alarmed && before >= YOUNG_EVENTS) rate *= FROZEN_PACE
       }
-      weights[0] = share
+      weights[0] = before
       weights[1] = rate
-      weights[2] = 1 / Math.sqrt(1 + 3 * share)
+      weights[2] = 1 / Math.sqrt(1 + VARIANCE_WEIGHT / (before + VARIANCE_WEIGHT))
       signals.score(columns, device, rows, row)
-      if (teaches && offerEvent(fleet)) {
+      // The fleet learns from alarmed events too, clipped: one that knows too little finds everything alarming,
+      // and must not stay so.
+      if (learns && offerEvent(fleet)) {
         signals.teach(cell)
         read.teach(fleet)
       }
@@ -226,7 +253,7 @@ export const makeFold = (options: FoldOptions): Fold => {
       if (late) continue
       if (before < EVENTS_MAX) columns.events[device] = before + 1
       if (first || time > last) lastTime[device] = time
-      const marked = nats > EXTREME_NATS ? flag | DeviceFlag.alarmed : flag & ~DeviceFlag.alarmed
+      const marked = nats > extreme ? flag | DeviceFlag.alarmed : flag & ~DeviceFlag.alarmed
       flags[device] = marked | DeviceFlag.dirty
       if ((flag & DeviceFlag.dirty) === 0) {
         if (columns.dirtyCount < dirty.length) dirty[columns.dirtyCount] = device

@@ -41,6 +41,26 @@ export const countValue = (fleet: FleetStatistics, signal: number, value: number
   fleet.variance[signal] = (1 - rate) * (variance + rate * step * step)
 }
 
+/** Counts the squared distance of a settled device's value from the device's own mean, clipped like a value. */
+export const countWithin = (fleet: FleetStatistics, signal: number, squared: number): void => {
+  const settled = (fleet.settled[signal] += 1)
+  const within = fleet.within[signal]
+  const most = settled > FLEET_EVENTS_MIN ? 16 * within + 1e-30 : squared
+  fleet.within[signal] =
+    within + Math.max(1 / settled, 1 / MEMORY) * ((squared < most ? squared : most) - within)
+}
+
+/**
+ * Variance of a device about its own mean, as is usual in the fleet: at most the fleet's own. The fleet's
+ * while too little is known.
+ */
+export const withinVariance = (fleet: FleetStatistics, signal: number): number => {
+  const total = fleetVariance(fleet, signal)
+  return fleet.settled[signal] < FLEET_EVENTS_MIN || fleet.within[signal] > total
+    ? total
+    : fleet.within[signal]
+}
+
 /** Counts whether a value equalled the device's value before. */
 export const countRepeat = (fleet: FleetStatistics, column: number, equal: boolean): void => {
   const compared = (fleet.compared[column] += 1)

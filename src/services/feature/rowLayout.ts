@@ -23,12 +23,14 @@ export interface RowLayout {
   readonly copies: Int32Array
 }
 
-/** The features that are natural for a stream: each number and its residual, gap, count, windows, runs, rarities. */
+/**
+ * The features that are natural for a stream: each number and its residual, gap, windows, runs, rarities. Not the
+ * count: it only grows, and a model would take every old device for strange.
+ */
 export const defaultFeatures = (plan: StreamPlan): ReadonlyArray<FeatureSpec> => [
   ...plan.numbers.map((column) => ({ kind: "value", field: column.name }) as const),
   ...plan.numbers.map((column) => ({ kind: "residual", signal: column.name }) as const),
   { kind: "gap" },
-  { kind: "count" },
   ...plan.windows.flatMap(
     (window) =>
       [

@@ -2,11 +2,17 @@
 import type { CellState } from "../../schema/event/CellState.ts"
 import { type DeviceColumns, DRIFT_SCALE } from "../../schema/event/DeviceColumns.ts"
 import type { StreamPlan } from "../../schema/stream/StreamPlan.ts"
-import { countValue, fleetVariance } from "./fleet.ts"
+import { countValue, countWithin, fleetVariance, withinVariance } from "./fleet.ts"
 import { roundInTurn } from "./rounding.ts"
 
-/** Weight of the population in a device's baseline, in events. */
+/** Weight of the fleet in a device's baseline, in events, at most: devices that are all alike. */
 export const POPULATION_WEIGHT = 200
+/** Weight of the fleet's usual variance in a device's own, in events. */
+export const VARIANCE_WEIGHT = 24
+/** Events of a device before its windows are held against its own past. */
+export const WINDOW_EVENTS = 32
+/** Events of a device before its distance from its own mean tells something of the fleet. */
+const SETTLED_EVENTS = 16
 /** Residuals are clipped to ± this many deviations. */
 export const RESIDUAL_MAX = 20
 /** Least variance that counts, as a share of the population's. */
@@ -24,7 +30,11 @@ const FINE_RATE = 1e-5
 
 /** Mean and variance by signal: `Manifest.population`. */
 export interface Population {
-  readonly [signal: string]: { readonly mean: number; readonly variance: number }
+  readonly [signal: string]: {
+    readonly mean: number
+    readonly variance: number
+    readonly within?: number | undefined
+  }
 }
 
 export interface Signals {
@@ -34,7 +44,7 @@ export interface Signals {
   readonly expected: Float64Array
   /** S: see `BaselineEvidence.squared`. */
   readonly squared: Float64Array
-  /** [0] share of the population in the baseline, [1] rate of learning, 0 for none, [2] confidence; unboxed. */
+  /** [0] events of the device, [1] rate of learning, 0 for none, [2] confidence; unboxed. */
   readonly weights: Float64Array
   /** Takes over what the cell's state says of the fleet. */
   readonly refresh: (cell: CellState) => void
@@ -61,6 +71,9 @@ export const makeSignals = (
   const popMean = new Float64Array(S)
   /** −1: nothing is known of the signal yet. */
   const popVariance = new Float64Array(S).fill(-1)
+  /** Variance of one device about its own mean, and of the devices' means about the fleet's. */
+  const popWithin = new Float64Array(S)
+  const popBetween = new Float64Array(S)
   const popFixed = new Uint8Array(S)
   // A boolean has no drift: a run of trues that is rare for a device shows in each of them.
   const driftWeight = Float64Array.from(plan.signals, (_, k) =>
@@ -70,19 +83,42 @@ export const makeSignals = (
   const exactMean = new Float64Array(S)
   const exactVariance = new Float64Array(S)
   const isFine = new Uint8Array(S)
+  /** Squared distance of each value from the device's own mean before it. */
+  const apart = new Float64Array(S)
   plan.signals.forEach((signal, k) => {
     const known = population?.[signal]
     if (known === undefined || !Number.isFinite(known.mean) || !(known.variance >= 0)) return
     popMean[k] = known.mean
     popVariance[k] = known.variance
+    popWithin[k] = Math.min(known.within ?? known.variance, known.variance)
+    popBetween[k] = known.variance - popWithin[k]
     popFixed[k] = 1
   })
-  const state = { S, x, expected, squared, weights, popMean, popVariance, driftWeight, exactMean, exactVariance, isFine, toResidual }
+  const state = {
+    S,
+    x,
+    expected,
+    squared,
+    weights,
+    popMean,
+    popVariance,
+    popWithin,
+    popBetween,
+    driftWeight,
+    exactMean,
+    exactVariance,
+    isFine,
+    apart,
+    firstWindow: plan.numbers.length,
+    toResidual
+  }
 
   const refreshSignal = (cell: CellState, k: number): void => {
     if (popFixed[k] === 1) return
     popMean[k] = cell.fleet.mean[k]
     popVariance[k] = fleetVariance(cell.fleet, k)
+    popWithin[k] = withinVariance(cell.fleet, k)
+    popBetween[k] = popVariance[k] - popWithin[k]
   }
 
   const roundSignals = (columns: DeviceColumns, toSignals: number, n: number, all: boolean): void => {
@@ -95,8 +131,9 @@ export const makeSignals = (
 
   const score = (columns: DeviceColumns, device: number, rows: Float32Array, row: number): void => {
     // All that the loop needs as locals: what lies in an enclosing scope is loaded and checked at every use.
-    const { S, x, expected, squared, weights, popMean, popVariance, driftWeight, exactMean, exactVariance } = state
-    const { isFine, toResidual } = state
+    const { S, x, expected, squared, weights, popMean, popVariance, driftWeight, exactMean, exactVariance } =
+      state
+    const { isFine, toResidual, popWithin, popBetween, apart, firstWindow } = state
     const { mean, variance, drift } = columns
     const floor = FLOOR_SHARE
     const top = RESIDUAL_MAX
@@ -105,7 +142,9 @@ export const makeSignals = (
     const driftBottom = -driftTop
     const driftScale = DRIFT_SCALE
     const fineSteps = FINE_STEPS
-    const share = weights[0]
+    const events = weights[0]
+    const mostShare = POPULATION_WEIGHT / (events + POPULATION_WEIGHT)
+    const shareOfVariance = VARIANCE_WEIGHT / (events + VARIANCE_WEIGHT)
     const rate = weights[1]
     const confidence = weights[2]
     const learns = rate > 0
@@ -132,15 +171,20 @@ export const makeSignals = (
           centre = central
           breadth = spread + floor * spread
         } else {
-          // Mean and variance of the mixture of the device's past and the population.
-          const apart = central - own
-          centre = own + share * apart
-          breadth = ownVariance + share * (spread - ownVariance + (1 - share) * apart * apart) + floor * spread
+          // Shrinkage (James and Stein 1961): the fleet's mean weighs as much as the device's own is uncertain
+          // beside how far devices lie apart, so that unlike devices trust themselves after a few events.
+          const within = popWithin[k]
+          const between = popBetween[k]
+          const least = within / (within + events * between + 1e-30)
+          const share = least < mostShare ? least : mostShare
+          centre = own + share * (central - own)
+          breadth = ownVariance + shareOfVariance * (within - ownVariance) + share * between + floor * within
         }
       }
       const deviation = Math.sqrt(breadth + 1e-12 * centre * centre + 1e-30)
       let z = 0
-      if (known) {
+      // A window that has only begun to fill is learnt from, and not judged.
+      if (known && (events >= WINDOW_EVENTS || k < firstWindow || k === S - 1)) {
         z = (value - centre) / deviation
         if (z > top) z = top
         else if (z < bottom) z = bottom
@@ -161,10 +205,12 @@ export const makeSignals = (
       let nextSpread = 0
       isFine[k] = 0
       if (unseen) {
+        apart[k] = -1
         if (value - central > most) nextOwn = central + most
         else if (central - value > most) nextOwn = central - most
       } else {
         let step = value - own
+        apart[k] = step * step
         if (step > most) step = most
         else if (step < -most) step = -most
         const change = rate * step
@@ -198,6 +244,7 @@ export const makeSignals = (
       for (let k = 0; k < S; k++) {
         if (Number.isNaN(x[k])) continue
         countValue(cell.fleet, k, x[k])
+        if (weights[0] >= SETTLED_EVENTS && apart[k] >= 0) countWithin(cell.fleet, k, apart[k])
         refreshSignal(cell, k)
       }
     }

@@ -204,16 +204,7 @@ const make = (options: EmbeddedLogOptions) =>
       Effect.gen(function* () {
         const { partitions } = yield* lookUp(topic, "append")
         if (records.length === 0) return []
-        const chosen = place(records, partitions)
-        const wrong = chosen.find((partition) => !(partition >= 0 && partition < partitions))
-        if (wrong !== undefined) {
-          return yield* new LogUnavailable({
-            topic,
-            operation: "append",
-            detail: `there is no partition ${wrong}; it has ${partitions}`
-          })
-        }
-        return yield* commitGroup(topic, records, chosen)
+        return yield* commitGroup(topic, records, yield* place(topic, records, partitions))
       })
 
     const open: (typeof EventLog.Service)["open"] = (opening) =>

@@ -32,14 +32,32 @@ export const sizeOf = (record: NewRecord): number => {
   return size
 }
 
-/** Chooses partitions as Kafka's default partitioner does for keys; records without one take turns. */
+/**
+ * Chooses partitions as Kafka's default partitioner does for keys; records without one take turns. Fails
+ * where a record names a partition that the topic does not have.
+ */
 export const makePlacement = () => {
   let turn = 0
-  return (records: ReadonlyArray<NewRecord>, partitions: number): ReadonlyArray<number> =>
-    records.map(
+  return (
+    topic: string,
+    records: ReadonlyArray<NewRecord>,
+    partitions: number
+  ): Effect.Effect<ReadonlyArray<number>, LogUnavailable> => {
+    const places = records.map(
       (record) =>
         record.partition ?? (record.key === null ? turn++ % partitions : partitionOf(record.key, partitions))
     )
+    const wrong = places.find((place) => !(Number.isInteger(place) && place >= 0 && place < partitions))
+    return wrong === undefined
+      ? Effect.succeed(places)
+      : Effect.fail(
+          new LogUnavailable({
+            topic,
+            operation: "append",
+            detail: `there is no partition ${wrong}; it has ${partitions}`
+          })
+        )
+  }
 }
 
 /** One permit stands for this many bytes under way. */

@@ -12,7 +12,7 @@ import {
   logLevel,
   type SASLOptions
 } from "kafkajs"
-import { type FetchedPartition, type FetchResponse, parseFetchResponse } from "./kafkaBatch.ts"
+import { type FetchedPartition, type FetchResponse, parseFetchResponse } from "./kafkaFetch.ts"
 
 /** How to reach the brokers. Times in ms. */
 export interface KafkaConnection {

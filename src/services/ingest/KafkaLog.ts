@@ -290,7 +290,10 @@ const make = (options: KafkaLogOptions) =>
       append: (topic, records) =>
         records.length === 0
           ? Effect.succeed([])
-          : Effect.flatMap(counts.get(topic), (count) => commitGroup(topic, records, place(records, count))),
+          : counts.get(topic).pipe(
+              Effect.flatMap((count) => place(topic, records, count)),
+              Effect.flatMap((places) => commitGroup(topic, records, places))
+            ),
       open,
       ping: Effect.asVoid(ask("(all)", "describe", (admin) => admin.describeCluster()))
     }

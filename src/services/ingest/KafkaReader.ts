@@ -11,14 +11,8 @@ import {
   type PartitionClient,
   PartitionMissing
 } from "./KafkaClient.ts"
-import {
-  type BatchLimits,
-  type FetchedPartition,
-  isSpent,
-  openCursor,
-  type RecordsCursor,
-  readBatch
-} from "./kafkaBatch.ts"
+import { type BatchLimits, isSpent, openCursor, type RecordsCursor, readBatch } from "./kafkaBatch.ts"
+import type { FetchedPartition } from "./kafkaFetch.ts"
 import { makeRecordColumns } from "./recordBatch.ts"
 
 /** Bounds of a reader; times in ms, sizes in bytes. */

@@ -32,6 +32,5 @@ export const demoStream: typeof StreamDefinition.Encoded = {
   ladder: ["deep", "fast", "baseline", "rules"],
   alerts: { budget: "1 in 10000 events", quiet: "10m" },
   score: { timeout: "100ms" },
-  // biome-ignore lint/suspicious/noThenProperty: the name a rule has in the YAML file.
   rules: [{ name: "overheated", when: "event.temperature > 120.0", then: "alert", severity: "critical" }]
 }

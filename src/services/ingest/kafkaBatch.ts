@@ -1,95 +1,10 @@
-// Reads Kafka's wire format straight into columns: a fetch response (versions 4 to 11), and in it record
-// batches of magic 2. No object per record is made. Format: Kafka protocol guide, "Record Batch".
+// Reads Kafka's record batches (magic 2) straight into columns. No object per record is made. Format: Kafka
+// protocol guide, "Record Batch".
 import type { RecordBatch, UnreadableRecords } from "../../schema/event/Batch.ts"
 import { crc32c } from "./crc32c.ts"
 import { CodecFailure, decompress } from "./kafkaCodecs.ts"
+import { type AbortedTransaction, type FetchedPartition, int64 } from "./kafkaFetch.ts"
 import { clearRecords, type RecordColumns, reserveRecords, viewRecords } from "./recordBatch.ts"
-
-/** A transaction that was rolled back: its records from `firstOffset` to its marker do not count. */
-export interface AbortedTransaction {
-  readonly producerId: number
-  readonly firstOffset: number
-}
-
-/** What one partition's part of a fetch response says. */
-export interface FetchedPartition {
-  readonly topic: string
-  readonly partition: number
-  /** Kafka's error code; 0 is none. */
-  readonly errorCode: number
-  /** Offset one past the last record that a reader of committed data may see. */
-  readonly lastStableOffset: number
-  /** −1 where the version does not tell. */
-  readonly logStartOffset: number
-  readonly aborted: ReadonlyArray<AbortedTransaction>
-  /** Record batches; the last one may be cut off. A view of the response. */
-  readonly records: Buffer
-}
-
-export interface FetchResponse {
-  readonly throttleMillis: number
-  readonly errorCode: number
-  readonly partitions: ReadonlyArray<FetchedPartition>
-}
-
-/** Signed 64-bit integer as a number; exact up to 2^53. */
-const int64 = (bytes: Buffer, at: number): number =>
-  bytes.readInt32BE(at) * 4_294_967_296 + bytes.readUInt32BE(at + 4)
-
-/** Decodes the body of a fetch response. Throws a RangeError where the bytes end early. */
-export const parseFetchResponse = (bytes: Buffer, version: number): FetchResponse => {
-  if (version < 4 || version > 11) throw new RangeError(`fetch version ${version} is not one of 4 to 11`)
-  const throttleMillis = bytes.readInt32BE(0)
-  let at = 4
-  let errorCode = 0
-  if (version >= 7) {
-    errorCode = bytes.readInt16BE(at)
-    at += 6
-  }
-  const partitions: Array<FetchedPartition> = []
-  let topics = bytes.readInt32BE(at)
-  at += 4
-  for (; topics > 0; topics--) {
-    const nameLength = bytes.readInt16BE(at)
-    const topic = bytes.toString("utf8", at + 2, at + 2 + nameLength)
-    at += 2 + nameLength
-    let parts = bytes.readInt32BE(at)
-    at += 4
-    for (; parts > 0; parts--) {
-      const partition = bytes.readInt32BE(at)
-      const code = bytes.readInt16BE(at + 4)
-      const lastStableOffset = int64(bytes, at + 14)
-      at += 22
-      let logStartOffset = -1
-      if (version >= 5) {
-        logStartOffset = int64(bytes, at)
-        at += 8
-      }
-      const aborted: Array<AbortedTransaction> = []
-      let transactions = bytes.readInt32BE(at)
-      at += 4
-      for (; transactions > 0; transactions--) {
-        aborted.push({ producerId: int64(bytes, at), firstOffset: int64(bytes, at + 8) })
-        at += 16
-      }
-      if (version >= 11) at += 4
-      const size = Math.max(0, bytes.readInt32BE(at))
-      at += 4
-      if (at + size > bytes.length) throw new RangeError("the record set is cut off")
-      partitions.push({
-        topic,
-        partition,
-        errorCode: code,
-        lastStableOffset,
-        logStartOffset,
-        aborted,
-        records: bytes.subarray(at, at + size)
-      })
-      at += size
-    }
-  }
-  return { throttleMillis, errorCode, partitions }
-}
 
 /** Where reading stands in one partition's fetched records; `position` is the next offset wanted. */
 export interface RecordsCursor {
@@ -202,6 +117,7 @@ const readRecords = (
   shift: number,
   count: number,
   baseOffset: number,
+  lastOffset: number,
   firstTime: number,
   appendTime: number,
   position: number,
@@ -212,6 +128,7 @@ const readRecords = (
   reserveRecords(columns, count)
   const { offsets, timestamps, starts, ends } = columns
   let row = columns.count
+  let before = baseOffset - 1
   pos = from
   for (let i = 0; i < count; i++) {
     const length = varint(bytes)
@@ -220,6 +137,8 @@ const readRecords = (
     pos++
     const timeDelta = varlong(bytes)
     const offset = baseOffset + varint(bytes)
+    if (offset <= before || offset > lastOffset) return false
+    before = offset
     const keyLength = varint(bytes)
     if (keyLength > 0) pos += keyLength
     if (pos > end) return false
@@ -275,6 +194,23 @@ const isAborted = (cursor: RecordsCursor, producerId: number, lastOffset: number
 }
 
 /**
+ * Offset of a batch's last record, or where it once was. A damaged batch must neither hide records nor carry
+ * the reader away: the next batch tells where it ended; without one its own word counts within the partition.
+ */
+const lastOffsetOf = (
+  cursor: RecordsCursor,
+  end: number,
+  base: number,
+  told: number,
+  isDamaged: boolean
+): number => {
+  const bytes = cursor.records
+  const next = isDamaged && end + 8 <= bytes.length ? int64(bytes, end) : -1
+  if (next > base) return next - 1
+  return told >= base && (!isDamaged || told < cursor.endOffset) ? told : base
+}
+
+/**
  * The next records of a fetched partition, over the response's own bytes (or one arena, where they were
  * compressed); undefined when all were read. The batch shares `columns`: valid until the next call.
  * `nextOffset` lies past control batches, rolled-back transactions and gaps, so a batch may have no rows.
@@ -299,7 +235,10 @@ export const readBatch = (
     if (end > bytes.length) break
     const baseOffset = int64(bytes, at)
     const isBatch = bytes[at + MAGIC] === 2 && length >= RECORDS - PREFIX
-    const lastOffset = isBatch ? baseOffset + bytes.readInt32BE(at + LAST_DELTA) : baseOffset
+    const isDamaged =
+      !isBatch || (limits.checksum && crc32c(bytes, at + ATTRIBUTES, end) !== bytes.readInt32BE(at + CRC))
+    const told = isBatch ? baseOffset + bytes.readInt32BE(at + LAST_DELTA) : baseOffset
+    const lastOffset = lastOffsetOf(cursor, end, baseOffset, told, isDamaged)
     if (lastOffset < cursor.position) {
       cursor.at = end
       continue
@@ -313,7 +252,7 @@ export const readBatch = (
         "undecodable-batch",
         `message format ${bytes[at + MAGIC]} is too old to be read`
       )
-    } else if (limits.checksum && crc32c(bytes, at + ATTRIBUTES, end) !== bytes.readInt32BE(at + CRC)) {
+    } else if (isDamaged) {
       failure = new CodecFailure("undecodable-batch", "a batch's checksum does not match its bytes")
     } else if ((attributes & 32) !== 0) {
       if (isAbortMarker(bytes, at, end)) {
@@ -352,6 +291,7 @@ export const readBatch = (
             inflated === undefined ? 0 : partsSize,
             count,
             baseOffset,
+            lastOffset,
             firstTime,
             appendTime,
             cursor.position,

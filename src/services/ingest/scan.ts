@@ -83,21 +83,22 @@ export const makeScanner = (
 
   /** Writes the row's numbers; false where one isn't as declared. */
   const writeNumbers = (numbers: Float64Array, base: number): boolean => {
+    const { null: NULL, true: TRUE, false: FALSE, integer: INTEGER, decimal: DECIMAL } = Kind
     for (let f = 0; f < numberCount; f++) {
       const slot = numberSlots[f]
       const how = kind[slot]
       let number = Number.NaN
-      if (how <= Kind.null) {
+      if (how <= NULL) {
         if (numberRequired[f] === 1) return false
       } else if (isBoolean[f] === 1) {
-        if (how !== Kind.true && how !== Kind.false) return false
-        number = how === Kind.true ? 1 : 0
+        if (how !== TRUE && how !== FALSE) return false
+        number = how === TRUE ? 1 : 0
       } else {
-        if (how !== Kind.integer && how !== Kind.decimal) return false
+        if (how !== INTEGER && how !== DECIMAL) return false
         number = value[slot]
         // Not finite: |∞| − |∞| is NaN. An integer has to be a safe one.
         if (number - number !== 0) return false
-        if (how === Kind.integer && (number > Number.MAX_SAFE_INTEGER || number < Number.MIN_SAFE_INTEGER)) {
+        if (how === INTEGER && (number > Number.MAX_SAFE_INTEGER || number < Number.MIN_SAFE_INTEGER)) {
           return false
         }
       }

@@ -122,7 +122,8 @@ export const layer = Layer.scoped(
       Effect.gen(function* () {
         refuseLateRequests(server)
         yield* feed.end
-        const fiber = yield* Effect.forkDaemon(cut)
+        // A fiber forked by a finalizer can't be interrupted unless it says so, and would keep the process waiting.
+        const fiber = yield* Effect.forkDaemon(Effect.interruptible(cut))
         cutting.stop = fiber.interruptAsFork(fiber.id())
       })
     )

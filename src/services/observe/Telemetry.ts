@@ -5,6 +5,7 @@ import * as OtlpTracer from "@effect/opentelemetry/OtlpTracer"
 import { FetchHttpClient, HttpClient } from "@effect/platform"
 import { Effect, Layer, Logger, LogLevel, Schema } from "effect"
 import { type RunnerConfig, Settings } from "../runtime/Settings.ts"
+import { firstLogger, loggers } from "./loggers.ts"
 import { Metrics } from "./Metrics.ts"
 
 /** One request to the collector may take this long; then what it carried is given up. */
@@ -66,16 +67,12 @@ const levels = {
   error: LogLevel.Error
 } as const
 
-const loggers = {
-  pretty: Logger.prettyLogger({ stderr: true, colors: "auto" }),
-  json: Logger.withConsoleError(Logger.jsonLogger),
-  logfmt: Logger.withConsoleError(Logger.logfmtLogger)
-} as const
-
 /** Logs go to stderr in the configured form; stdout belongs to the data that commands print. */
 export const loggerLayer = (telemetry: RunnerConfig["telemetry"]): Layer.Layer<never> =>
   Layer.merge(
-    Logger.replace(Logger.defaultLogger, loggers[telemetry.logFormat]),
+    Logger.replace(Logger.defaultLogger, loggers[telemetry.logFormat]).pipe(
+      Layer.provideMerge(Logger.remove(firstLogger))
+    ),
     Logger.minimumLogLevel(levels[telemetry.logLevel])
   )
 

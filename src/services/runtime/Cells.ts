@@ -30,7 +30,10 @@ export class Cells extends Context.Tag("groundstate/services/runtime/Cells")<
         idOf: (stream, partition) => {
           const key = `${stream}/${partition}`
           let id = known.get(key)
-          if (id === undefined) known.set(key, (id = search(stream, partition)))
+          if (id === undefined) {
+            id = search(stream, partition)
+            known.set(key, id)
+          }
           return id
         }
       }

@@ -4,7 +4,7 @@ import type { StreamPlan } from "../../schema/stream/StreamPlan.ts"
 import type { Contribution } from "../../schema/verdict/Alert.ts"
 
 const unscaled = (value: number, log: boolean): number | null =>
-  value !== value ? null : !log ? value : value < 0 ? -Math.expm1(-value) : Math.expm1(value)
+  Number.isNaN(value) ? null : !log ? value : value < 0 ? -Math.expm1(-value) : Math.expm1(value)
 
 /**
  * Contributions to the baseline energy of event `row`, in nats above normal; they sum to it up to 32-bit

@@ -3,10 +3,10 @@ import type { BaselineEnergy, BaselineEvidence } from "../../schema/event/CellSt
 import type { StreamPlan } from "../../schema/stream/StreamPlan.ts"
 
 /** Degrees of freedom of a signal's Student t: heavy tails, so that one wild signal doesn't drown the others. */
-export const FREEDOM = 4
+export const FREEDOM = 20
 const NATS = (FREEDOM + 1) / 2
 /** Mean term of independent standard normal residuals with their drift, by simulation of 3 million. */
-const NUMBER_USUAL = 0.608_5
+const NUMBER_USUAL = 0.6201862418987505
 /** Terms whose product stays below the largest double: each is at most 1 + 20². */
 const PRODUCT_TERMS = 64
 

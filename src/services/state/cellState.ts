@@ -18,6 +18,8 @@ export const makeCellState = (plan: StreamPlan, idsMax = plan.id === undefined ?
     count: new Float64Array(plan.signals.length),
     mean: new Float64Array(plan.signals.length),
     variance: new Float64Array(plan.signals.length),
+    settled: new Float64Array(plan.signals.length),
+    within: new Float64Array(plan.signals.length),
     compared: new Float64Array(plan.numbers.length),
     repeat: new Float64Array(plan.numbers.length)
   },
@@ -33,6 +35,8 @@ const fixedArrays = (cell: CellState): ReadonlyArray<Float64Array> => [
   cell.fleet.count,
   cell.fleet.mean,
   cell.fleet.variance,
+  cell.fleet.settled,
+  cell.fleet.within,
   cell.fleet.compared,
   cell.fleet.repeat,
   cell.shares.total,

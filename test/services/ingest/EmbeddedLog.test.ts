@@ -97,12 +97,12 @@ describe("EmbeddedLog", () => {
       const upkeep = yield* EmbeddedLogUpkeep
       yield* log.ensureTopic("t", 1)
       yield* log.append("t", records("a", "b"))
-      yield* TestClock.adjust(60_001)
+      yield* TestClock.adjust(1_001)
       expect(yield* upkeep.trim).toBe(1)
       expect(yield* log.append("t", records("c"))).toEqual([{ partition: 0, offset: 2 }])
       const reader = yield* log.open({ ...opening, offset: "earliest" })
       expect((yield* take(reader, 1))[0]).toMatchObject({ offset: 2, value: "c" })
-    }).pipe(Effect.provide(EmbeddedLog.layer(fresh({ retainMillis: 60_000 }))))
+    }).pipe(Effect.provide(EmbeddedLog.layer(fresh({ retainMillis: 1_000 }))))
   )
 
   it.scoped(

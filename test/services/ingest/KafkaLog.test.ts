@@ -273,6 +273,51 @@ describe.skipIf(!kafkaAvailable())("F6 broker killed", () => {
     90_000
   )
 
+  it.scopedLive(
+    "I1 a reader notices a frozen broker by its silence, and goes on when it thaws",
+    () =>
+      Effect.gen(function* () {
+        const broker = yield* Effect.acquireRelease(
+          Effect.promise(() => startKafka()),
+          (started) => Effect.promise(() => started.stop())
+        )
+        yield* Effect.gen(function* () {
+          const log = yield* EventLog
+          yield* log.ensureTopic("t", 1)
+          const reader = yield* log.open({
+            topic: "t",
+            partition: 0,
+            offset: 0,
+            epoch: 1,
+            stream: "s",
+            fetchBytesMax: 1_048_576
+          })
+          yield* log.append("t", records("a"))
+          yield* take(reader, 1)
+          process.kill(broker.pid, "SIGSTOP")
+          const silence = yield* Effect.flip(Effect.asVoid(Effect.forever(reader.fetch(1_000))))
+          expect(silence).toMatchObject({ _tag: "LogUnavailable", operation: "read" })
+          process.kill(broker.pid, "SIGCONT")
+          yield* log.append("t", records("b")).pipe(Effect.retry({ times: 5 }))
+          expect((yield* take(reader, 1))[0]).toMatchObject({ offset: 1, value: "b" })
+        }).pipe(
+          Effect.provide(
+            KafkaLog.layer({
+              brokers: broker.brokers,
+              clientId: "test",
+              limits: {
+                requestTimeoutMillis: 1_000,
+                connectTimeoutMillis: 500,
+                appendTimeoutMillis: 3_000,
+                unavailableAfterMillis: 3_000
+              }
+            })
+          )
+        )
+      }),
+    90_000
+  )
+
   it.live("builds without a broker, and says so when asked", () =>
     Effect.gen(function* () {
       const log = yield* EventLog

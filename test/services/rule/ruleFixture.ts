@@ -35,7 +35,6 @@ export const planOf = (rules: Readonly<Record<string, string>>, categorySize = 1
   budget: 1e-4,
   quietMillis: 600_000,
   ladder: ["rules"],
-  // biome-ignore lint/suspicious/noThenProperty: the key that rules are written with.
   rules: Object.entries(rules).map(([name, when]) => ({ name, when, then: "alert", severity: "medium" }))
 })
 

@@ -2,8 +2,8 @@ import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import type { CellState } from "../../../src/schema/event/CellState.ts"
 import { BadDelta } from "../../../src/services/state/badDelta.ts"
+import { shareOf, topShares } from "../../../src/services/state/categoryShares.ts"
 import { decodeCellState, encodeCellState, makeCellState } from "../../../src/services/state/cellState.ts"
-import { topShares, shareOf } from "../../../src/services/state/categoryShares.ts"
 import { planOf, seeded } from "../../support/folding.ts"
 
 const plan = planOf({
@@ -77,7 +77,9 @@ describe("cell state as bytes", () => {
 
   it("is refused for another plan or another number of ids", () => {
     const bytes = encodeCellState(filled(2))
-    expect(() => decodeCellState(bytes, makeCellState(planOf(), 16))).toThrow(/categories; the stream now has/)
+    expect(() => decodeCellState(bytes, makeCellState(planOf(), 16))).toThrow(
+      /categories; the stream now has/
+    )
     expect(() => decodeCellState(bytes, makeCellState(plan, 17))).toThrow(/event ids/)
   })
 })

@@ -16,7 +16,11 @@ const filled = (count: number, seed: number): DeviceColumns => {
   const next = seeded(seed)
   const columns = makeDeviceColumns(plan, 4)
   if (count > 0) ensureDevice(columns, count - 1)
-  fill(columns, next, Array.from({ length: count }, (_, row) => row))
+  fill(
+    columns,
+    next,
+    Array.from({ length: count }, (_, row) => row)
+  )
   return columns
 }
 
@@ -27,7 +31,8 @@ const fill = (columns: DeviceColumns, next: () => number, rows: ReadonlyArray<nu
     columns.threshold[row] = next() * 12
     columns.anchor[row] = next() * 12
     columns.quietUntil[row] = next() * 2 ** 32
-    columns.flags[row] = (columns.flags[row] & DeviceFlag.dirty) | (Math.floor(next() * 64) & ~DeviceFlag.dirty)
+    columns.flags[row] =
+      (columns.flags[row] & DeviceFlag.dirty) | (Math.floor(next() * 64) & ~DeviceFlag.dirty)
     for (let k = 0; k < 4; k++) {
       columns.mean[row * 4 + k] = k === 3 ? Number.NaN : next() * 100
       columns.variance[row * 4 + k] = next()
@@ -69,44 +74,52 @@ const stateOf = (columns: DeviceColumns) =>
 describe("device rows as bytes", () => {
   it("come back bit by bit, from any page size", () => {
     fc.assert(
-      fc.property(fc.integer({ min: 0, max: 60 }), fc.integer({ min: 1, max: 25 }), fc.integer(), (count, page, seed) => {
-        const columns = filled(count, seed)
-        const interner = internerOf(count)
-        const copy = makeDeviceColumns(plan, 1)
-        const ids = makeInterner()
-        for (let from = 0; from < count; from += page) {
-          applyRows(copy, ids, encodePage(columns, interner, from, from + page))
+      fc.property(
+        fc.integer({ min: 0, max: 60 }),
+        fc.integer({ min: 1, max: 25 }),
+        fc.integer(),
+        (count, page, seed) => {
+          const columns = filled(count, seed)
+          const interner = internerOf(count)
+          const copy = makeDeviceColumns(plan, 1)
+          const ids = makeInterner()
+          for (let from = 0; from < count; from += page) {
+            applyRows(copy, ids, encodePage(columns, interner, from, from + page))
+          }
+          expect(copy.count).toBe(count)
+          expect(stateOf(copy)).toEqual(stateOf(columns))
+          expect(takeDirty(copy)).toHaveLength(0)
+          for (let d = 0; d < count; d++) expect(ids.text(d)).toBe(`d${d}`)
         }
-        expect(copy.count).toBe(count)
-        expect(stateOf(copy)).toEqual(stateOf(columns))
-        expect(takeDirty(copy)).toHaveLength(0)
-        for (let d = 0; d < count; d++) expect(ids.text(d)).toBe(`d${d}`)
-      }),
+      ),
       { seed: 4, numRuns: 100 }
     )
   })
 
   it("base page and later deltas give the newest state, also when a delta is applied twice", () => {
     fc.assert(
-      fc.property(fc.array(fc.array(fc.integer({ min: 0, max: 30 }), { maxLength: 10 }), { maxLength: 6 }), (rounds) => {
-        const next = seeded(9)
-        const columns = filled(5, 9)
-        const copy = makeDeviceColumns(plan, 1)
-        const ids = makeInterner()
-        applyRows(copy, ids, encodePage(columns, internerOf(5), 0, 100))
-        takeDirty(columns)
-        for (const round of rounds) {
-          for (const row of round) ensureDevice(columns, row)
-          const touched = takeDirty(columns)
-          fill(columns, next, Array.from(touched))
-          fill(columns, next, round)
-          const rows = Int32Array.from(new Set([...touched, ...round])).sort()
-          const delta = encodeRows(columns, internerOf(columns.count), rows, rows.length)
-          expect(applyRows(copy, ids, delta)).toBe(rows.length)
-          applyRows(copy, ids, delta)
+      fc.property(
+        fc.array(fc.array(fc.integer({ min: 0, max: 30 }), { maxLength: 10 }), { maxLength: 6 }),
+        (rounds) => {
+          const next = seeded(9)
+          const columns = filled(5, 9)
+          const copy = makeDeviceColumns(plan, 1)
+          const ids = makeInterner()
+          applyRows(copy, ids, encodePage(columns, internerOf(5), 0, 100))
+          takeDirty(columns)
+          for (const round of rounds) {
+            for (const row of round) ensureDevice(columns, row)
+            const touched = takeDirty(columns)
+            fill(columns, next, Array.from(touched))
+            fill(columns, next, round)
+            const rows = Int32Array.from(new Set([...touched, ...round])).sort()
+            const delta = encodeRows(columns, internerOf(columns.count), rows, rows.length)
+            expect(applyRows(copy, ids, delta)).toBe(rows.length)
+            applyRows(copy, ids, delta)
+          }
+          expect(stateOf(copy)).toEqual(stateOf(columns))
         }
-        expect(stateOf(copy)).toEqual(stateOf(columns))
-      }),
+      ),
       { seed: 5, numRuns: 100 }
     )
   })
@@ -159,8 +172,12 @@ describe("device rows as bytes", () => {
   it("are refused where the shape, the order or the devices don't fit", () => {
     const columns = filled(4, 2)
     const page = (from: number, to: number) => encodePage(columns, internerOf(4), from, to)
-    expect(() => applyRows(makeDeviceColumns(planOf()), makeInterner(), page(0, 4))).toThrow(/3 signals|4 signals/)
-    expect(() => applyRows(makeDeviceColumns(plan), makeInterner(), page(2, 4))).toThrow(/row 2 comes before row 0/)
+    expect(() => applyRows(makeDeviceColumns(planOf()), makeInterner(), page(0, 4))).toThrow(
+      /3 signals|4 signals/
+    )
+    expect(() => applyRows(makeDeviceColumns(plan), makeInterner(), page(2, 4))).toThrow(
+      /row 2 comes before row 0/
+    )
     const others = makeInterner()
     others.intern(new TextEncoder().encode("other"), 0, 5)
     const copy = makeDeviceColumns(plan)

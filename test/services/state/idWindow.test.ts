@@ -4,8 +4,8 @@ import { EventFlag } from "../../../src/schema/event/Batch.ts"
 import { BadDelta } from "../../../src/services/state/badDelta.ts"
 import {
   encodeIdPage,
-  idPagesSince,
   ID_PAGE_ENTRIES,
+  idPagesSince,
   makeIdWindow,
   markRepeats,
   restoreIdPages,
@@ -33,13 +33,17 @@ describe("id window", () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 20 }),
-        fc.array(fc.tuple(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 0, max: 2 })), { maxLength: 400 }),
+        fc.array(fc.tuple(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 0, max: 2 })), {
+          maxLength: 400
+        }),
         (capacity, events) => {
           const ids = makeIdWindow(capacity)
           let list: Array<readonly [number, number]> = []
           for (const [id, content] of events) {
             const known = list.find(([other]) => other === id)
-            expect(seen(ids, id, id * 3, content)).toBe(known === undefined ? 0 : known[1] === content ? 1 : 2)
+            expect(seen(ids, id, id * 3, content)).toBe(
+              known === undefined ? 0 : known[1] === content ? 1 : 2
+            )
             if (known === undefined) list = [...list, [id, content] as const].slice(-capacity)
           }
         }
@@ -89,10 +93,31 @@ describe("id window", () => {
       restoreIdPages(copy, pages)
     }
     expect(() => restore(new Map([[0, first]]))).toThrow(BadDelta)
-    expect(() => restore(new Map([[0, first], [1, second.subarray(4)]]))).toThrow(BadDelta)
+    expect(() =>
+      restore(
+        new Map([
+          [0, first],
+          [1, second.subarray(4)]
+        ])
+      )
+    ).toThrow(BadDelta)
     const damaged = second.slice()
     damaged[9] ^= 1
-    expect(() => restore(new Map([[0, first], [1, damaged]]))).toThrow(/damaged/)
-    expect(() => restore(new Map([[0, first], [1, second]]))).not.toThrow()
+    expect(() =>
+      restore(
+        new Map([
+          [0, first],
+          [1, damaged]
+        ])
+      )
+    ).toThrow(/damaged/)
+    expect(() =>
+      restore(
+        new Map([
+          [0, first],
+          [1, second]
+        ])
+      )
+    ).not.toThrow()
   })
 })

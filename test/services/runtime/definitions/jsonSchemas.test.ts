@@ -55,7 +55,6 @@ describe("published schemas", () => {
     ["field's key", { fields: { a: { type: "number", size: 3 } } }],
     ["window of nothing", { windows: [{ name: "w", over: "1m" }] }],
     ["window of two", { windows: [{ name: "w", over: "1m", count: true, sum: "a" }] }],
-    // biome-ignore lint/suspicious/noThenProperty: the key that rules are written with.
     ["verdict", { rules: [{ name: "r", when: "true", then: "alarm" }] }],
     ["budget", { alerts: { budget: "1 in 1 events" } }]
   ])("refuse what the loader refuses: %s", (_name, change) => {
