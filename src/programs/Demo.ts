@@ -28,13 +28,13 @@ import { entryPoint } from "./entryPoint.ts"
 import { runnerLayer } from "./Runner.ts"
 
 /** Clean reports per device that the model is trained on. */
-const WARM_REPORTS = 60
+const WARM_REPORTS = 100
 /** Event time before now at which the simulated past begins; it runs faster than the clock. */
 const PAST_MILLIS = 300 * 86_400_000
 /** Seconds that training may take before anomalies begin all the same. */
 const TRAINING_ALLOWANCE_SECONDS = 6
 /** Mean count of events between two injections. */
-const INJECT_EVERY = 500
+const INJECT_EVERY = 1_500
 const SHOW_EVERY = "250 millis"
 
 const definition = Schema.decodeSync(StreamDefinition)(demoStream)
@@ -241,6 +241,10 @@ const play = (
     yield* produce({
       eventsMax: warm
     })
+    tally.since = simulation.now
+    tally.cases.length = 0
+    tally.open.clear()
+    tally.latencies.length = 0
     const learn = Effect.gen(function* () {
       yield* Ref.set(phase, "training a model on the first events")
       yield* Effect.promise(() => writeFile(join(folder, "demo.yaml"), JSON.stringify(demoStream)))

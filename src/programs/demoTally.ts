@@ -20,6 +20,8 @@ interface Case {
 }
 
 export interface Tally {
+  /** Event time from which alerts count, epoch ms: what comes before is learning. */
+  since: number
   readonly seen: Set<string>
   readonly caught: Set<string>
   readonly latencies: Array<number>
@@ -28,6 +30,7 @@ export interface Tally {
 }
 
 export const emptyTally = (): Tally => ({
+  since: Number.NEGATIVE_INFINITY,
   seen: new Set(),
   caught: new Set(),
   latencies: [],
@@ -39,6 +42,7 @@ export const emptyTally = (): Tally => ({
 export const tallyAlert = (tally: Tally, alert: Alert, now: number, simulation: Simulation): void => {
   if (tally.seen.has(alert.id)) return
   tally.seen.add(alert.id)
+  if (alert.time < tally.since) return
   tally.latencies.push(now - alert.recordTime)
   const injection = simulation.injectionAt(alert.device, alert.time, SLACK_MILLIS)
   if (injection !== undefined) tally.caught.add(injection.id)

@@ -8,14 +8,11 @@ import type { Manifest } from "../schema/model/Manifest.ts"
 import type { StreamPlan } from "../schema/stream/StreamPlan.ts"
 import { defaultFeatures } from "../services/feature/rowLayout.ts"
 import type { PartitionReader } from "../services/ingest/EventLog.ts"
-import { topShares } from "../services/state/categoryShares.ts"
 
 /** Rows that a model is trained on, at most. */
-const ROWS_MAX = 100_000
+const ROWS_MAX = 40_000
 /** Events of a device before its rows are trained on: its baseline and windows stand by then. */
 const SETTLED_EVENTS = 40
-/** Values of a category that get a column of their own; rarer ones are the model's `unseen`. */
-const VOCABULARY_MAX = 64
 
 export interface StreamRows {
   readonly rows: Float32Array
@@ -23,7 +20,6 @@ export interface StreamRows {
   readonly events: number
   readonly skipped: number
   readonly features: ReadonlyArray<FeatureSpec>
-  readonly vocabularies: Manifest["vocabularies"]
   readonly population: Manifest["population"]
 }
 
@@ -103,24 +99,13 @@ export const streamRows = (
         return Effect.as(report(events), next)
       })
     )
-    const vocabularies = Object.fromEntries(
-      plan.categories.map((column, c) => [
-        column.name,
-        topShares(first.state.shares, c, VOCABULARY_MAX)
-          .filter(([id]) => id > 0)
-          .map(([id]) => first.categoryIds[c].text(id - 1))
-      ])
-    )
     const population = populationOf(first)
-    const features: ReadonlyArray<FeatureSpec> = [
-      ...defaultFeatures(plan),
-      ...plan.categories
-        .filter((column) => vocabularies[column.name].length > 1)
-        .map((column) => ({ kind: "category", field: column.name }) as const)
-    ]
+    // Categories come in by their rarity, in nats: a column per value would outweigh all numbers, for a value
+    // that one event in 200 has lies 14 spreads from the mean.
+    const features: ReadonlyArray<FeatureSpec> = defaultFeatures(plan)
 
     const second = makeCellCore(plan, limits)
-    second.useFeatures(features, { vocabularies, population })
+    second.useFeatures(features, { vocabularies: {}, population })
     const width = features.length
     const rows = new Float32Array(Math.min(events, ROWS_MAX) * width)
     const chance = random(seed)
@@ -129,8 +114,12 @@ export const streamRows = (
       Effect.suspend(() => {
         const next = second.take(batch, from, to)
         for (let i = 0; i < second.count; i++) {
-          // Devices that have only begun are judged by what they are becoming: they teach nothing of it.
-          if (second.isRepeat(i) || second.columns.events[second.events.device[i]] < SETTLED_EVENTS) continue
+          if (second.isRepeat(i)) continue
+          // A device that has only begun teaches nothing of what it will be; one that speaks seldom is heard
+          // from half its events on, so that no kind of device is left out. Both passes meet devices in one order.
+          const device = second.events.device[i]
+          const settled = Math.min(SETTLED_EVENTS, first.columns.events[device] / 2)
+          if (second.columns.events[device] < settled) continue
           const place = seen < ROWS_MAX ? seen : Math.floor(chance() * (seen + 1))
           seen++
           if (place < ROWS_MAX) rows.set(second.featureRow(i), place * width)
@@ -145,7 +134,6 @@ export const streamRows = (
       events: seen,
       skipped,
       features,
-      vocabularies,
       population
     }
   })

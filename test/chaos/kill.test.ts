@@ -85,6 +85,9 @@ const operate = (lives: Lives, seed: number) => {
   ])
 }
 
+/** Kills before which a model is activated or retired. */
+const MODEL_LIVES = new Set([4, 15, 17])
+
 interface Producer {
   /** Sends one round of events until they are acknowledged. */
   readonly round: (events: ReadonlyArray<ChaosEvent>) => Promise<unknown>
@@ -112,13 +115,15 @@ const torment = async (config: string, lives: Lives, producer: Producer, seed: n
     const runner = await startRunner(config)
     lives.current = runner
     const commanded = commands.get(lives.kills)
-    if (commanded !== undefined) pending.push(commanded())
-    // One life in five ends while it starts, wherever that is; the others while they work.
-    if (chance() < 0.2) await passes(chance() * 2_500)
-    else {
-      await runner.ready()
-      await passes(chance() * 700)
-    }
+    const asked = commanded?.()
+    if (asked !== undefined) pending.push(asked)
+    // One life in five ends while it starts, wherever that is; the others while they work. To open a model takes
+    // longer than most lives, so those that are told to use one live until they do.
+    const early = chance() < 0.2
+    const rest = chance()
+    if (MODEL_LIVES.has(lives.kills)) await asked
+    else if (!early) await runner.ready()
+    await passes(rest * (early ? 2_500 : 700))
     lives.current = undefined
     await runner.kill9()
     if (lives.kills % 4 === 1) await producer.bad(5)

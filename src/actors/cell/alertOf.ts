@@ -95,7 +95,8 @@ export const alertOf = (
     path: step,
     model: byModel ? core.modelDigest : null,
     energy: scored ? core.energyOf(event, step) : null,
-    pvalue: scored ? core.pvalueOf(core.energyOf(event, step), step) : null,
+    // As it was when the event was decided: the histogram has gone on since, by as much as the slice was long.
+    pvalue: scored ? core.alertPvalue(index) : null,
     threshold: scored && Number.isFinite(threshold) ? threshold : null,
     contributions,
     prototype: explained?.prototype ?? null,
@@ -155,7 +156,7 @@ export const verdictOf = (
     rule: rule?.name ?? null,
     severity: alert?.severity ?? (rule !== undefined && rule.then !== "allow" ? rule.severity : null),
     energy,
-    pvalue: energy === null ? null : core.pvalueOf(energy, step),
+    pvalue: energy === null ? null : (alert?.pvalue ?? core.pvalueOf(energy, step)),
     alertId: alert?.id ?? null,
     contributions: alert?.contributions ?? []
   }

@@ -261,6 +261,7 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
     /** Event of alert number `index`. */
     alertEvent: (index: number): number => decisions.row[index],
     alertThreshold: (index: number): number => decisions.threshold[index],
+    alertPvalue: (index: number): number => decisions.pvalue[index],
     alertSeverity: (index: number): Severity => SEVERITIES[decisions.severity[index]],
     /** Feature rows of the alerts, one after the other. */
     alertRows: (): Float32Array => {

@@ -6,9 +6,10 @@ import { Schema } from "effect"
  * - `value`: the numeric field as the plan scales it (log or linear); NaN if missing.
  * - `residual`: (value − device mean) / device deviation of a signal, clipped to ±20, blended with the
  *   population where the device is young; 0 if missing.
- * - `gap`: log(1 + seconds since the device's last event); 0 on its first.
+ * - `gap`: log(1 + seconds since the device's last event); the population's mean on its first.
  * - `count`: events of the device so far, at most 1000.
- * - `window`: the window's value before this event is added, log(1 + x).
+ * - `window`: the window's value before this event is added, log(1 + x); the population's mean in a device's
+ *   first 32 events, while the window fills.
  * - `stuck`: log(1 + how far the run of equal values exceeds the longest normal run).
  * - `surprise`: −log of the share of this value among the cell's recent events, in nats.
  * - `category`: position of the value in `Manifest.vocabularies[field]`, −1 if unseen, −2 if missing.

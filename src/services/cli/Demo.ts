@@ -10,7 +10,7 @@ import { Screen } from "./Screen.ts"
 import { subcommand } from "./subcommand.ts"
 
 /** What `groundstate demo` runs with where nothing else is said. */
-export const demoDefaults = { seed: 1, devices: 500, eventsPerSecond: 2_000, port: 8080 } as const
+export const demoDefaults = { seed: 1, devices: 1_000, eventsPerSecond: 10_000, port: 8080 } as const
 
 export const demo = subcommand({
   name: "demo",

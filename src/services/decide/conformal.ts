@@ -124,7 +124,7 @@ const WEIGHT_MAX = 2 ** 20
 /** Energies needed before a tail is fitted. */
 export const HISTOGRAM_EVENTS_MIN = 2_500
 /** While less is known, only energies from here on are alarming, nats above normal, … */
-export const EXTREME_ENERGY = 16
+export const EXTREME_ENERGY = 30
 /** … and only if this many times as high as what one in 200 lies above. */
 const EARLY_MARGIN = 1.5
 /** The threshold never falls below this: what is so near to normal needs no answer. */

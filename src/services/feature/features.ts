@@ -8,7 +8,7 @@ import { type StreamPlan, WINDOW_BUCKETS } from "../../schema/stream/StreamPlan.
 import { offerEvent } from "./fleet.ts"
 import { makeNumbers } from "./numbers.ts"
 import { layOutRow } from "./rowLayout.ts"
-import { makeSignals, type Population, VARIANCE_WEIGHT } from "./signals.ts"
+import { makeSignals, type Population, VARIANCE_WEIGHT, WINDOW_EVENTS } from "./signals.ts"
 import { countCategory, surpriseAbove, surpriseOf } from "./surprise.ts"
 import { claimTrace, resetTraces } from "./traces.ts"
 import { addToWindow, advanceWindow, bucketOf, bucketSpan, windowAt } from "./window.ts"
@@ -149,7 +149,11 @@ export const makeFold = (options: FoldOptions): Fold => {
       folded.windows[i * W + w] = value
       const scaled = value < 0 ? -Math.log1p(-value) : Math.log1p(value)
       x[N + w] = first ? Number.NaN : scaled
-      if (layout.window[w] >= 0) folded.rows[i * layout.width + layout.window[w]] = scaled
+      if (layout.window[w] >= 0) {
+        // A window that has only begun to fill would look strange to a model that knows full ones.
+        const shown = columns.events[device] < WINDOW_EVENTS ? signals.neutral(N + w, scaled) : scaled
+        folded.rows[i * layout.width + layout.window[w]] = shown
+      }
     }
   }
 
@@ -222,7 +226,7 @@ export const makeFold = (options: FoldOptions): Fold => {
       if (W > 0) foldWindows(columns, events, i, late, folded)
       const gap = Math.log1p(since / 1_000)
       x[gapSignal] = first || time < last ? Number.NaN : gap
-      if (toGap >= 0) rows[row + toGap] = gap
+      if (toGap >= 0) rows[row + toGap] = first ? signals.neutral(gapSignal, gap) : gap
       if (toCount >= 0) rows[row + toCount] = before < COUNT_MAX ? before : COUNT_MAX
 
       // How unusual that is, and how much of it the device takes over: by event time, at first by its count.
@@ -236,7 +240,7 @@ export const makeFold = (options: FoldOptions): Fold => {
       }
       weights[0] = before
       weights[1] = rate
-      weights[2] = 1 / Math.sqrt(1 + VARIANCE_WEIGHT / (before + VARIANCE_WEIGHT))
+      weights[2] = 1 / Math.sqrt(1 + 3 * (VARIANCE_WEIGHT / (before + VARIANCE_WEIGHT)))
       signals.score(columns, device, rows, row)
       // The fleet learns from alarmed events too, clipped: one that knows too little finds everything alarming,
       // and must not stay so.

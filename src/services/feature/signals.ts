@@ -46,6 +46,8 @@ export interface Signals {
   readonly squared: Float64Array
   /** [0] events of the device, [1] rate of learning, 0 for none, [2] confidence; unboxed. */
   readonly weights: Float64Array
+  /** What stands in a row for a signal that a device can't have yet: the population's mean, `own` while none is known. */
+  readonly neutral: (signal: number, own: number) => number
   /** Takes over what the cell's state says of the fleet. */
   readonly refresh: (cell: CellState) => void
   /** Writes residuals to the row and squared deviations to `squared`; then the device learns. */
@@ -236,6 +238,7 @@ export const makeSignals = (
     expected,
     squared,
     weights,
+    neutral: (signal, own) => (popVariance[signal] >= 0 ? popMean[signal] : own),
     refresh: (cell) => {
       for (let k = 0; k < S; k++) refreshSignal(cell, k)
     },

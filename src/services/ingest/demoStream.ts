@@ -25,7 +25,7 @@ export const demoStream: typeof StreamDefinition.Encoded = {
   },
   windows: [
     { name: "count5m", over: "5m", count: true },
-    { name: "bytes1h", over: "1h", sum: "bytesOut" }
+    { name: "bytes15m", over: "15m", sum: "bytesOut" }
   ],
   baseline: { halfLife: "1d" },
   model: { name: "demo", alias: "champion" },

@@ -49,6 +49,27 @@ export const shortName = (name: string): string => (name.length <= 80 ? name : `
 export const latin1 = (bytes: Uint8Array, start: number, end: number): string =>
   Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString("latin1")
 
+/**
+ * The double that `Number` makes of the checked JSON number bytes[start, end). Up to 15 digits without an
+ * exponent are an exact integer over an exact power of ten, and one division rounds as `Number` does.
+ */
+export const numberAt = (bytes: Uint8Array, start: number, end: number): number => {
+  const negative = bytes[start] === 0x2d
+  let mantissa = 0
+  let scale = 1
+  let i = negative ? start + 1 : start
+  if (end - i > 15) return Number(latin1(bytes, start, end))
+  for (let fraction = false; i < end; i++) {
+    const c = bytes[i]
+    if (c >= 0x30 && c <= 0x39) {
+      mantissa = mantissa * 10 + (c - 0x30)
+      if (fraction) scale *= 10
+    } else if (c === 0x2e) fraction = true
+    else return Number(latin1(bytes, start, end))
+  }
+  return (negative ? -mantissa : mantissa) / scale
+}
+
 export interface DocumentReader {
   /** Per slot: what stands there (`Kind`), and where; a string without its quotes. Valid until `clear`. */
   readonly kind: Uint8Array

@@ -16,6 +16,7 @@ import {
   kindNames,
   latin1,
   makeDocumentReader,
+  numberAt,
   type Refusal,
   refuse,
   shortName,
@@ -156,7 +157,7 @@ export const makeStrictParser = (
       }
       if (how === Kind.integer || how === Kind.decimal) {
         // Adding 0 makes −0 a plain 0.
-        time = Number(latin1(text.bytes, text.start, text.end)) * plan.timeScale + 0
+        time = numberAt(text.bytes, text.start, text.end) * plan.timeScale + 0
       } else if (how === Kind.text || how === Kind.escaped)
         time = parseTimestamp(text.bytes, text.start, text.end)
       else time = Number.NaN
@@ -196,7 +197,7 @@ export const makeStrictParser = (
     if (how !== Kind.integer && how !== Kind.decimal) {
       return refuse("wrong-type", `${wanted}, got ${kindNames[how]}`)
     }
-    const value = Number(latin1(dataBytes, start[slot], end[slot]))
+    const value = numberAt(dataBytes, start[slot], end[slot])
     if (!Number.isFinite(value)) {
       return refuse("number-out-of-range", `${wanted} of at most 1.8e308 in size, got a larger one`)
     }

@@ -7,6 +7,11 @@ export interface InputColumn {
   readonly kind: "number" | "category"
   /** Numbers: take sign(x)·log(1 + |x|) first. */
   readonly log: boolean
+  /**
+   * Numbers: a spread below this is taken for an accident of a short training time. For numbers whose unit is
+   * known beforehand, such as deviations or nats; a constant one is then a number like any other.
+   */
+  readonly spreadMin?: number
 }
 
 /** One column of model space: z = clip((u − centre) · scale, ±20). */
@@ -142,14 +147,15 @@ const fitNumber = (
   fill[feature] = raw.median
   if (missing > 0) columns.push(flag(feature, "missing", 0, missing / count))
   else novelties.push({ feature, source: "missing", level: 0 })
-  if (!raw.distinct) {
+  const spreadMin = input.spreadMin ?? 0
+  if (!raw.distinct && spreadMin === 0) {
     novelties.push({ feature, source: "differs", level: raw.median })
     return
   }
   if (input.log) for (let at = 0; at < present; at++) values[at] = squash(values[at])
   const { mean, deviation } = input.log ? moments(values) : raw
   const source = input.log ? "log" : "linear"
-  columns.push({ feature, source, level: 0, centre: mean, scale: 1 / Math.max(deviation, 1e-30) })
+  columns.push({ feature, source, level: 0, centre: mean, scale: 1 / Math.max(deviation, spreadMin, 1e-30) })
 }
 
 const fitLevels = (

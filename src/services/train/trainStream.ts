@@ -40,11 +40,24 @@ export interface TrainStreamSummary {
 
 const ROWS_MIN = 20
 
+/** Least spread of features whose unit is known: deviations for residuals, nats for rarities, logarithms for the rest. */
+const spreadMins: Readonly<Partial<Record<FeatureSpec["kind"], number>>> = {
+  residual: 1,
+  surprise: 1,
+  gap: 0.25,
+  window: 0.25,
+  stuck: 0.7
+}
+
 /** The stage before has scaled numbers, so none takes a logarithm here. */
-const inputOf = (feature: FeatureSpec): InputColumn => ({
-  kind: feature.kind === "category" ? "category" : "number",
-  log: false
-})
+const inputOf = (feature: FeatureSpec): InputColumn => {
+  const spreadMin = spreadMins[feature.kind]
+  return {
+    kind: feature.kind === "category" ? "category" : "number",
+    log: false,
+    ...(spreadMin === undefined ? {} : { spreadMin })
+  }
+}
 
 /** Trains on a stream's feature rows and writes a bundle. Same rows, same seed, same graphs. */
 export const trainStream = (options: TrainStreamOptions): Effect.Effect<TrainStreamSummary, TableRefused> =>
