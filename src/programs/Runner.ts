@@ -1,6 +1,6 @@
 // A runner put together: stores, log, cluster, actors, surfaces. What is provided later is released later.
 import { NodeHttpServer } from "@effect/platform-node"
-import { Effect, Layer, Redacted } from "effect"
+import { Effect, Layer, Option, Redacted } from "effect"
 import * as Cell from "../actors/cell/Cell.ts"
 import { ALERT_TOPIC } from "../actors/cell/Emitter.ts"
 import { Models } from "../actors/cell/Models.ts"
@@ -12,7 +12,7 @@ import * as IncidentSweep from "../actors/singleton/IncidentSweep.ts"
 import type { StreamDefinition } from "../schema/stream/StreamDefinition.ts"
 import { planStream } from "../schema/stream/StreamPlan.ts"
 import { DeadLetters } from "../services/ingest/DeadLetters.ts"
-import { EmbeddedLog } from "../services/ingest/EmbeddedLog.ts"
+import { EmbeddedLog, EmbeddedLogUpkeep } from "../services/ingest/EmbeddedLog.ts"
 import { EventLog } from "../services/ingest/EventLog.ts"
 import { KafkaLog, type KafkaLogOptions } from "../services/ingest/KafkaLog.ts"
 import * as Api from "../services/inspect/Api.ts"
@@ -36,6 +36,7 @@ import { makeFolder } from "./folder.ts"
 
 /** Partitions of the topics that the runner itself writes. */
 const OUTPUT_PARTITIONS = 1
+const TRIM_EVERY = "1 minute"
 
 const saslOf = (kafka: NonNullable<RunnerConfig["log"]["kafka"]>): Pick<KafkaLogOptions, "sasl"> => {
   if (kafka.sasl === undefined) return {}
@@ -66,6 +67,20 @@ export const logLayer = (settings: RunnerConfig) =>
         retainBytesMax: settings.log.retainBytesMax
       })
 
+/** Keeps the embedded log within what it may hold; Kafka does that by itself. */
+const upkeep = Layer.scopedDiscard(
+  Effect.gen(function* () {
+    const log = yield* Effect.serviceOption(EmbeddedLogUpkeep)
+    if (Option.isNone(log)) return
+    yield* log.value.trim.pipe(
+      Effect.catchAll((error) => Effect.logWarning("the embedded log was not trimmed", error.message)),
+      Effect.zipRight(Effect.sleep(TRIM_EVERY)),
+      Effect.forever,
+      Effect.forkScoped
+    )
+  })
+)
+
 /** Makes the topics that are missing, and knows every stream by its plan. */
 const streamsLayer = (definitions: ReadonlyArray<StreamDefinition>) =>
   Layer.effect(
@@ -94,6 +109,7 @@ export const foundation = (settings: RunnerConfig, definitions: ReadonlyArray<St
   })
   return Layer.mergeAll(
     streamsLayer(definitions),
+    upkeep,
     DeadLetters.layer({ partitions: OUTPUT_PARTITIONS }),
     Cells.layer,
     SqlCheckpoint.layer,

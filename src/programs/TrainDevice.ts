@@ -11,6 +11,8 @@ import { streamRows } from "./streamRows.ts"
 
 /** Share of suspect rows left out: rare modes of operation must stay in, or they are strange for ever. */
 const TRIM = 0.02
+/** A cell pays for every prototype at every event. */
+const PROTOTYPES_MAX = 256
 
 export const trainDevice = (options: TrainDeviceOptions) =>
   Effect.gen(function* () {
@@ -34,6 +36,7 @@ export const trainDevice = (options: TrainDeviceOptions) =>
       population: made.population,
       skipped: made.skipped,
       trim: TRIM,
+      prototypesMax: PROTOTYPES_MAX,
       progress: options.progress
     })
     return { ...summary, skipped: made.skipped }

@@ -5,9 +5,17 @@ import { Programs } from "../services/cli/Programs.ts"
 
 const load = <A>(module: () => Promise<A>): Effect.Effect<A> => Effect.promise(module)
 
-/** What keeps a runner from starting, as the command line tells it. */
-const startFailure = (error: { readonly message: string }) =>
-  new ServiceUnavailable({ problem: error.message, next: "`groundstate doctor` looks for what is wrong." })
+/** What keeps a runner from starting, as the command line tells it; a taken port comes as a bare cause. */
+const startFailure = (error: { readonly message: string; readonly cause?: unknown }) =>
+  error.message === "" && error.cause instanceof Error
+    ? new ServiceUnavailable({
+        problem: `The API can't be served: ${error.cause.message}.`,
+        next: "Free the port, or choose another with http.port."
+      })
+    : new ServiceUnavailable({
+        problem: error.message,
+        next: "`groundstate doctor` looks for what is wrong."
+      })
 
 export const programs: Layer.Layer<Programs> = Layer.succeed(Programs, {
   run: (settings, streams) =>

@@ -67,11 +67,16 @@ const populationOf = (core: CellCore): Manifest["population"] =>
   Object.fromEntries(
     core.plan.signals.flatMap((signal, k) =>
       core.state.fleet.count[k] >= 2
-        ? [[signal, {
-              mean: core.state.fleet.mean[k],
-              variance: Math.max(0, core.state.fleet.variance[k]),
-              within: Math.max(0, core.state.fleet.within[k])
-            }]]
+        ? [
+            [
+              signal,
+              {
+                mean: core.state.fleet.mean[k],
+                variance: Math.max(0, core.state.fleet.variance[k]),
+                within: Math.max(0, core.state.fleet.within[k])
+              }
+            ]
+          ]
         : []
     )
   )

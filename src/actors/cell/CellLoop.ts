@@ -155,7 +155,8 @@ const nextSlice = (handle: CellHandle, context: SliceContext, batch: RecordBatch
     let to = handle.sliceEnd(batch, from)
     if (commands.length > 0) to = firstRowFrom(batch.offsets, from, to, commands[0].fromOffset)
     for (const stretch of batch.unreadable) {
-      if (stretch.firstOffset > batch.offsets[from]) to = firstRowFrom(batch.offsets, from, to, stretch.firstOffset)
+      if (stretch.firstOffset > batch.offsets[from])
+        to = firstRowFrom(batch.offsets, from, to, stretch.firstOffset)
     }
     core.whole = false
     const next = yield* processSlice(context, batch, from, to)

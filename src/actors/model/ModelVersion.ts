@@ -9,13 +9,14 @@ import {
   ModelNotFound,
   ModelProtocol,
   ModelUnavailable,
-  type ModelVersionRecord
+  type ModelVersionRecord,
+  registeredModel
 } from "../../schema/protocol/ModelProtocol.ts"
 import { ModelStore } from "../../services/model/ModelStore.ts"
 import { Cells } from "../../services/runtime/Cells.ts"
 import { Streams } from "../../services/runtime/Streams.ts"
 import { ActorStore } from "../../services/state/ActorStore.ts"
-import { activated, registered, retired } from "./modelState.ts"
+import { activated, retired } from "./modelState.ts"
 
 /** How long an activation waits for one cell to record it. */
 const CELL_TIMEOUT = Duration.seconds(15)
@@ -42,7 +43,7 @@ const build = Effect.gen(function* () {
 
   const load = Effect.gen(function* () {
     const stored = yield* store.model(digest).pipe(Effect.mapError(unavailable))
-    return stored ?? registered(digest, yield* manifest)
+    return stored ?? registeredModel(digest, yield* manifest)
   })
 
   const save = (record: ModelVersionRecord, commandId: string | undefined) =>

@@ -4,6 +4,7 @@ import { Rpc } from "@effect/rpc"
 import { Schema } from "effect"
 import { ModelRefused } from "../error/ModelError.ts"
 import { CommandId } from "../Ids.ts"
+import type { Manifest } from "../model/Manifest.ts"
 
 export const ModelState = Schema.Literal("registered", "active", "retired")
 export type ModelState = typeof ModelState.Type
@@ -24,6 +25,22 @@ export const ModelVersionRecord = Schema.Struct({
   version: Schema.NonNegativeInt
 })
 export type ModelVersionRecord = typeof ModelVersionRecord.Type
+
+/** A version that is in the store and nothing more; version 0 is not stored yet. */
+export const registeredModel = (digest: string, manifest: Manifest): ModelVersionRecord => ({
+  digest,
+  name: manifest.name,
+  state: "registered",
+  stream: manifest.input.kind === "stream" ? manifest.input.stream : null,
+  createdAt: manifest.createdAt,
+  activatedAt: null,
+  retiredAt: null,
+  features: manifest.features.length,
+  prototypes: manifest.training.prototypes,
+  trainingRows: manifest.training.rows,
+  cells: [],
+  version: 0
+})
 
 export class ModelUnavailable extends Schema.TaggedError<ModelUnavailable>()("ModelUnavailable", {
   digest: Schema.String,

@@ -237,10 +237,10 @@ export const StreamDefinition = Schema.Struct({
     description:
       "Events older than the newest by more than this are scored, but change no window and no baseline; default 60s."
   }),
-  ahead: Schema.optionalWith(DurationText, { default: () => 300_000 }).annotations({
+  ahead: Schema.optional(DurationText).annotations({
     title: "ahead",
     description:
-      "Event time may lie this far ahead of the record's own time; beyond it the record's time counts. Default 5m."
+      "Event time may lie this far ahead of the record's own time; beyond it the record's time counts. Default 60s or the `lateness`, whichever is less; never more than the `lateness`, for one fast clock would make everyone else late."
   }),
   fields: Schema.Record({ key: FieldName, value: Field }).annotations({
     title: "fields",

@@ -52,6 +52,9 @@ export interface StreamPlan {
   readonly rules: ReadonlyArray<RuleDefinition>
 }
 
+/** How far ahead of the log a clock is believed where nothing is declared. */
+const AHEAD_MILLIS = 60_000
+
 /** Sub-buckets of every window's ring. */
 export const WINDOW_BUCKETS = 6
 
@@ -87,7 +90,7 @@ export const planStream = (definition: StreamDefinition): StreamPlan => {
     timeScale: timeScales[definition.identity.timeUnit],
     id: definition.identity.id?.split("."),
     latenessMillis: definition.lateness,
-    aheadMillis: definition.ahead,
+    aheadMillis: definition.ahead ?? Math.min(AHEAD_MILLIS, definition.lateness),
     numbers,
     categories,
     windows,

@@ -11,7 +11,7 @@ export const demoStream: typeof StreamDefinition.Encoded = {
   source: { topic: "demo", format: "json", partitions: 4 },
   identity: { device: "device", time: "ts", timeUnit: "ms", id: "id" },
   lateness: "60s",
-  ahead: "5m",
+  ahead: "60s",
   fields: {
     temperature: { type: "number" },
     vibration: { type: "number" },

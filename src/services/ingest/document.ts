@@ -127,7 +127,11 @@ export const makeDocumentReader = (slotCount: number, depthMax: number): Documen
   const readValue = (bytes: Uint8Array, node: KeyNode, at: number, stop: number, depth: number): number => {
     if (at >= stop) return ~at
     const slot = node.slot
-    if (kind[slot] !== Kind.absent) duplicate ??= node
+    if (kind[slot] !== Kind.absent) {
+      // Reading stops here: a million repeats cost no more than one.
+      duplicate = node
+      return ~at
+    }
     const c = bytes[at]
     start[slot] = at
     let after: number
@@ -213,16 +217,16 @@ export const makeDocumentReader = (slotCount: number, depthMax: number): Documen
     const first = skipSpace(bytes, from, stop)
     const object = first < stop && bytes[first] === 0x7b && depthMax > 0
     let i = object ? readObject(bytes, table, first + 1, stop, 1) : skipValue(bytes, first, stop, 0, depthMax)
+    if (duplicate !== undefined) {
+      const { name }: KeyNode = duplicate
+      return refuse("duplicate-key", `field ${shortName(name)}: expected once, got it twice`)
+    }
     if (i === TOO_DEEP) return refuse("too-deep", `${what} nests deeper than the ${depthMax} levels allowed`)
     if (i >= 0) i = skipSpace(bytes, i, stop)
     if (i < 0) return notJson(bytes, ~i, from, stop, what)
     if (i < stop) return notJson(bytes, i, from, stop, what)
     if (!object) return refuse("not-an-object", `${what} is JSON, but no object: expected { … }`)
-    const twice: KeyNode | undefined = duplicate
-    return (
-      twice &&
-      refuse("duplicate-key", `field ${shortName((twice as KeyNode).name)}: expected once, got it twice`)
-    )
+    return undefined
   }
 
   return { kind, start, end, clear: () => void kind.fill(Kind.absent), point, read }

@@ -34,6 +34,7 @@ export const makeFlatReader = (layout: Layout, depthMax: number): FlatReader => 
   const PLACES = 64
   const PLACE_WORDS = 10
   const plain = plainBytes
+
   // Producers seldom change the order of their keys. So of each place of the last records, the bytes between
   // the value before and the value after (`,"key":`) are kept, with the slot they lead to (−1 for a key that
   // is not declared). Where the same bytes come again, comparing words replaces reading the key.
@@ -207,9 +208,11 @@ export const makeFlatReader = (layout: Layout, depthMax: number): FlatReader => 
           }
           let number: number
           if (digits > 15 || c === 0x65 || c === 0x45) {
-            i = skipNumber(bytes, valueStart, last)
-            if (i < 0) return false
-            if (c === 0x65 || c === 0x45) how = DECIMAL
+            if (c === 0x65 || c === 0x45) {
+              how = DECIMAL
+              i = skipNumber(bytes, valueStart, last)
+              if (i < 0) return false
+            }
             number = Number(latin1(bytes, valueStart, i))
           } else {
             number = digits > 9 ? high * tens[digits - 9] + low : high

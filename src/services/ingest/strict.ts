@@ -43,7 +43,10 @@ export interface StrictParser {
   readonly take: (batch: RecordBatch, view: DataView, r: number, out: EventColumns) => Refusal | undefined
 }
 
-/** Reasons are given in this order: the record, its JSON, the envelope, device, time, id, numbers, categories. */
+/**
+ * Reasons are given in this order: the record as a whole; whatever its bytes show first (not JSON, too deep, a
+ * repeated key); the envelope; device, time, id, numbers, categories.
+ */
 export const makeStrictParser = (
   plan: StreamPlan,
   layout: Layout,

@@ -6,6 +6,8 @@ import { GroundstateApi } from "../../schema/api/Api.ts"
 import { ActivateRequest, RetireRequest } from "../../schema/api/ModelsApi.ts"
 import type { ApiProblem } from "../../schema/error/ApiError.ts"
 import { CommandId } from "../../schema/Ids.ts"
+import { registeredModel } from "../../schema/protocol/ModelProtocol.ts"
+import { ModelStore } from "../model/ModelStore.ts"
 import { Metrics } from "../observe/Metrics.ts"
 import { Streams } from "../runtime/Streams.ts"
 import { Projections } from "../state/Projections.ts"
@@ -20,6 +22,7 @@ export const ModelsHandlers = HttpApiBuilder.group(GroundstateApi, "models", (ha
     const streams = yield* Streams
     const projections = yield* Projections
     const metrics = yield* Metrics
+    const store = yield* ModelStore
 
     const counted = <A>(kind: "activate" | "retire", command: Effect.Effect<A, ApiProblem>) =>
       Effect.tapBoth(command, {
@@ -31,10 +34,15 @@ export const ModelsHandlers = HttpApiBuilder.group(GroundstateApi, "models", (ha
 
     return handlers
       .handle("list", () =>
-        projections.models.pipe(
-          Effect.map((items) => ({ items })),
-          Effect.mapError((error) => problemOfError(error) as ApiProblem)
-        )
+        Effect.gen(function* () {
+          const known = yield* projections.models
+          const digests = new Set(known.map((model) => model.digest))
+          // Versions that only lie in the store have no record yet: nothing was ever decided about them.
+          const stored = (yield* store.list).filter((model) => !digests.has(model.digest))
+          return {
+            items: [...known, ...stored.map((model) => registeredModel(model.digest, model.manifest))]
+          }
+        }).pipe(Effect.mapError((error) => problemOfError(error) as ApiProblem))
       )
       .handle("describe", ({ path }) => actors.describeModel(path.digest))
       .handleRaw("activate", ({ request, path, headers }) =>

@@ -1,8 +1,8 @@
 // The durable state of a runner: one SQLite database (PostgreSQL in a region), migrated before anything uses it.
 import { SqlClient } from "@effect/sql"
-import type { SqlError } from "@effect/sql/SqlError"
 import { SqliteClient } from "@effect/sql-sqlite-node"
-import { Effect, Layer } from "effect"
+import { Cause, Effect, Layer } from "effect"
+import { StorageUnavailable } from "../../schema/error/StorageError.ts"
 import { migrations } from "./migrations.ts"
 
 export interface DatabaseOptions {
@@ -31,8 +31,11 @@ const migrate = Effect.gen(function* () {
   }
 })
 
-/** SQLite on libsql, migrated. Statements run on the event loop: keep them short and blobs bounded. */
-export const layerSqlite = (options: DatabaseOptions): Layer.Layer<SqlClient.SqlClient, SqlError> =>
+/**
+ * SQLite on libsql, migrated. Statements run on the event loop: keep them short and blobs bounded. Fails where
+ * the file can't be opened, or is no database.
+ */
+export const layerSqlite = (options: DatabaseOptions): Layer.Layer<SqlClient.SqlClient, StorageUnavailable> =>
   Layer.effectDiscard(
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
@@ -41,10 +44,25 @@ export const layerSqlite = (options: DatabaseOptions): Layer.Layer<SqlClient.Sql
       yield* sql.unsafe("PRAGMA wal_autocheckpoint = 4000")
       yield* migrate
     })
-  ).pipe(Layer.provideMerge(SqliteClient.layer({ filename: options.filename })), Layer.orDie) as Layer.Layer<
-    SqlClient.SqlClient,
-    SqlError
-  >
+  ).pipe(
+    Layer.provideMerge(SqliteClient.layer({ filename: options.filename })),
+    // The driver throws what is wrong with the file itself; both ways of failing mean the same here.
+    Layer.catchAllCause((cause) =>
+      Layer.fail(
+        new StorageUnavailable({
+          operation: "open",
+          detail: `${options.filename}: ${reasonOf(Cause.squash(cause))}`
+        })
+      )
+    )
+  )
+
+const reasonOf = (error: unknown): string =>
+  error instanceof Error
+    ? error.cause instanceof Error
+      ? error.cause.message
+      : error.message
+    : String(error)
 
 /** A blob as drivers give it: libsql an ArrayBuffer, others a view. */
 export const blobBytes = (value: Uint8Array | ArrayBuffer): Uint8Array =>

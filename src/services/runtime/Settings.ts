@@ -78,7 +78,6 @@ export const RunnerConfig = Schema.Struct({
     breakerProbeBatches: Schema.optionalWith(events, { default: () => 64 })
   }),
   device: section({
-    residentMax: Schema.optionalWith(events, { default: () => 5_000 }),
     idle: millis(60_000),
     /** Event time after an incident's last alert until it is quiet is the stream's `quiet`; then until resolved: */
     resolveAfter: millis(3_600_000)

@@ -259,6 +259,8 @@ describe("the strict parser", () => {
         const text = Buffer.from(bytes).toString("utf8")
         const { rejects } = decode([Buffer.from(text)], { strictOnly: true })
         const reason = rejects.count === 0 ? "taken" : rejects.reason[0]
+        // Reading stops at a repeated key.
+        if (reason === "duplicate-key") return
         const grammar = reason === "bad-json" || reason === "byte-order-mark" || reason === "empty"
         expect(`${text}: ${!grammar}`).toBe(`${text}: ${isJson(text)}`)
       }),

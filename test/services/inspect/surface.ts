@@ -1,4 +1,6 @@
 // A whole HTTP surface on a free port, over ports that live in memory: what the tests of inspect/ talk to.
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { TestRunner } from "@effect/cluster"
 import { HttpServer } from "@effect/platform"
 import { Effect, Layer, ManagedRuntime } from "effect"
@@ -7,6 +9,7 @@ import * as Api from "../../../src/services/inspect/Api.ts"
 import { FallbackRules } from "../../../src/services/inspect/FallbackRules.ts"
 import * as Server from "../../../src/services/inspect/HttpServer.ts"
 import { LiveFeed } from "../../../src/services/inspect/LiveFeed.ts"
+import { ModelStore } from "../../../src/services/model/ModelStore.ts"
 import { AlertFeed } from "../../../src/services/observe/AlertFeed.ts"
 import { Health } from "../../../src/services/observe/Health.ts"
 import { Metrics } from "../../../src/services/observe/Metrics.ts"
@@ -49,6 +52,7 @@ export const startSurface = async (options: SurfaceOptions = {}) => {
     Layer.succeed(Settings, settings),
     Layer.succeed(Streams, { all, get: (name) => all.find(({ plan }) => plan.stream === name) }),
     AlertFeed.layer,
+    ModelStore.layerAt(join(tmpdir(), `groundstate-surface-${process.pid}`)),
     Health.layer,
     Metrics.layer,
     portsOf(world),

@@ -220,6 +220,15 @@ const ruleNameProblems = (definition: StreamDefinition): ReadonlyArray<Definitio
 
 // Lengths that divide or decay: zero would be no window and no memory.
 const lengthProblems = (definition: StreamDefinition): ReadonlyArray<DefinitionProblem> => [
+  ...(definition.ahead === undefined || definition.ahead <= definition.lateness
+    ? []
+    : [
+        {
+          path: ["ahead"],
+          message: `events may lie ${definition.ahead} ms ahead, but only ${definition.lateness} ms behind: one clock that runs ahead would make every other device late`,
+          fix: "write at most the `lateness`"
+        }
+      ]),
   ...definition.windows.flatMap((window, index) =>
     window.over >= 1_000
       ? []
