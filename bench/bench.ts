@@ -46,7 +46,7 @@ const askApart = (name: string): Promise<ReadonlyArray<Row>> =>
 if (values.child !== undefined) {
   const question = await questions[values.child]()
   const rows = await question(options)
-  process.send?.(rows, () => process.exit(0))
+  process.send?.(rows, undefined, undefined, () => process.exit(0))
 } else {
   const wanted = values.only === undefined ? Object.keys(questions) : values.only.split(",")
   const unknown = wanted.filter((name) => !(name in questions))

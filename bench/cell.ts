@@ -1,13 +1,14 @@
 // Question: what does a cell alone take per event (decode, take once, fold, score, decide), beside a hand-written
 // single-thread loop around JSON.parse with the same events, features, model and batch size?
-import { Effect } from "effect"
+
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { Effect } from "effect"
 import * as ort from "onnxruntime-node"
 import { makeAskers } from "../src/actors/cell/askers.ts"
-import { makeCellCore } from "../src/actors/cell/cellCore.ts"
 import { processSlice } from "../src/actors/cell/CellSlice.ts"
+import { makeCellCore } from "../src/actors/cell/cellCore.ts"
 import type { Emitter } from "../src/actors/cell/Emitter.ts"
 import { makeRecentScores } from "../src/actors/cell/recentScores.ts"
 import type { SliceContext } from "../src/actors/cell/SliceContext.ts"
@@ -200,11 +201,17 @@ const measure = (rounds: number) =>
       }
     }
     return times
-  }).pipe(Effect.scoped, Effect.provide([OnnxScorer.layerWith({
-    inlineCostMax: defaultConfig.score.inlineCostMax,
-    batchRowsMax: BATCH,
-    workerTimeoutMillis: 10_000
-  }), Metrics.layer]))
+  }).pipe(
+    Effect.scoped,
+    Effect.provide([
+      OnnxScorer.layerWith({
+        inlineCostMax: defaultConfig.score.inlineCostMax,
+        batchRowsMax: BATCH,
+        workerTimeoutMillis: 10_000
+      }),
+      Metrics.layer
+    ])
+  )
 
 const GOAL = 3
 

@@ -13,7 +13,15 @@ import { GraphBuilder } from "../src/services/train/graph.ts"
 import { makeRandom } from "../src/services/train/random.ts"
 
 /** Numeric fields, in the order of the model's columns. */
-export const numbers = ["bytesIn", "bytesOut", "packetsIn", "packetsOut", "duration", "failed", "temp"] as const
+export const numbers = [
+  "bytesIn",
+  "bytesOut",
+  "packetsIn",
+  "packetsOut",
+  "duration",
+  "failed",
+  "temp"
+] as const
 
 export const WIDTH = 16
 const HIDDEN = 64
@@ -176,7 +184,8 @@ export const writeFlowsModel = async (folder: string): Promise<string> => {
       costPerRow: WIDTH * HIDDEN + HIDDEN * HIDDEN + HIDDEN,
       golden,
       heldBack: energies.length,
+      trimmed: 0,
       prototypes: 0
-    } as Parameters<typeof writeBundle>[1]["trained"]
+    }
   })
 }

@@ -52,7 +52,8 @@ export const summaryOf = (millis: ReadonlyArray<number>) => ({
 })
 
 /** Four significant digits. */
-export const round = (value: number): number => (Number.isFinite(value) ? Number(value.toPrecision(4)) : value)
+export const round = (value: number): number =>
+  Number.isFinite(value) ? Number(value.toPrecision(4)) : value
 
 const figure = (value: number | undefined): string => {
   if (value === undefined) return "–"

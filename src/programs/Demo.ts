@@ -17,6 +17,7 @@ import type { DemoOptions } from "../services/cli/Programs.ts"
 import { demoStream } from "../services/ingest/demoStream.ts"
 import { EventLog } from "../services/ingest/EventLog.ts"
 import { Simulated } from "../services/ingest/Simulated.ts"
+import { makeSimulation } from "../services/ingest/simulate.ts"
 import { ModelStore } from "../services/model/ModelStore.ts"
 import { AlertFeed } from "../services/observe/AlertFeed.ts"
 import { Cells } from "../services/runtime/Cells.ts"
@@ -29,8 +30,10 @@ import { runnerLayer } from "./Runner.ts"
 
 /** Clean reports per device that the model is trained on. */
 const WARM_REPORTS = 100
-/** Event time before now at which the simulated past begins; it runs faster than the clock. */
+/** Event time before now at which an endless demo's past begins; it runs faster than the clock. */
 const PAST_MILLIS = 300 * 86_400_000
+/** A demo with an end arrives about now; this much is left for floods, which add events. */
+const SLACK_MILLIS = 2 * 3_600_000
 /** Seconds that training may take before anomalies begin all the same. */
 const TRAINING_ALLOWANCE_SECONDS = 6
 /** Mean count of events between two injections. */
@@ -146,10 +149,19 @@ export const demo = (options: DemoOptions, show: (state: DashboardState) => Effe
       const folder = yield* temporaryFolder
       const warm = WARM_REPORTS * options.devices
       const begun = yield* Clock.currentTimeMillis
+      const pace = makeSimulation({
+        seed: options.seed,
+        devices: options.devices,
+        startMillis: 0
+      }).millisPerEvent
+      const past =
+        options.durationMillis === undefined
+          ? PAST_MILLIS
+          : (warm + (options.eventsPerSecond * options.durationMillis) / 1_000) * pace + SLACK_MILLIS
       const simulated = Simulated.layer(definition.source.topic, {
         seed: options.seed,
         devices: options.devices,
-        startMillis: begun - PAST_MILLIS,
+        startMillis: begun - past,
         warmupEvents: warm + Math.ceil(options.eventsPerSecond * TRAINING_ALLOWANCE_SECONDS),
         injectEvery: INJECT_EVERY,
         lengths: { drift: [40, 60] }

@@ -12,7 +12,7 @@ import { streamRows } from "./streamRows.ts"
 /** Share of suspect rows left out: rare modes of operation must stay in, or they are strange for ever. */
 const TRIM = 0.02
 /** A cell pays for every prototype at every event. */
-const PROTOTYPES_MAX = 256
+const PROTOTYPES_MAX = 128
 
 export const trainDevice = (options: TrainDeviceOptions) =>
   Effect.gen(function* () {

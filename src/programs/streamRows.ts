@@ -10,7 +10,7 @@ import { defaultFeatures } from "../services/feature/rowLayout.ts"
 import type { PartitionReader } from "../services/ingest/EventLog.ts"
 
 /** Rows that a model is trained on, at most. */
-const ROWS_MAX = 40_000
+const ROWS_MAX = 20_000
 /** Events of a device before its rows are trained on: its baseline and windows stand by then. */
 const SETTLED_EVENTS = 40
 

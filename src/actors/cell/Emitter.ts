@@ -38,6 +38,47 @@ export interface Emitter {
   readonly latencies: () => ReadonlyArray<number>
 }
 
+/** Sends slices in order, as many together as are there; whoever offers waits while too many do. */
+const makeLane = <R>(send: (slices: ReadonlyArray<Slice>) => Effect.Effect<void, never, R>) =>
+  Effect.gen(function* () {
+    const queue = yield* Queue.bounded<Slice>(QUEUE_SLICES)
+    let offered = 0
+    let done = 0
+    let waiters: ReadonlyArray<{ readonly upTo: number; readonly ready: Deferred.Deferred<void> }> = []
+    yield* Queue.takeBetween(queue, 1, SLICES_AT_ONCE).pipe(
+      Effect.flatMap((taken) =>
+        Effect.zipRight(
+          send([...taken]),
+          Effect.suspend(() => {
+            done += taken.length
+            const ready = waiters.filter((waiter) => waiter.upTo <= done)
+            waiters = waiters.filter((waiter) => waiter.upTo > done)
+            return Effect.forEach(ready, (waiter) => Deferred.succeed(waiter.ready, undefined), {
+              discard: true
+            })
+          })
+        )
+      ),
+      Effect.forever,
+      Effect.forkScoped
+    )
+    return {
+      offer: (slice: Slice) =>
+        Effect.suspend(() => {
+          offered++
+          return Queue.offer(queue, slice)
+        }),
+      flushed: Effect.suspend(() => {
+        if (done >= offered) return Effect.void
+        const upTo = offered
+        return Deferred.make<void>().pipe(
+          Effect.tap((ready) => Effect.sync(() => void (waiters = [...waiters, { upTo, ready }]))),
+          Effect.flatMap(Deferred.await)
+        )
+      })
+    }
+  })
+
 export const makeEmitter = (
   region: string
 ): Effect.Effect<
@@ -55,12 +96,8 @@ export const makeEmitter = (
     const feed = yield* AlertFeed
     const deadLetters = yield* DeadLetters
     const deviceOf = yield* DeviceProtocol.client
-    const queue = yield* Queue.bounded<Slice>(QUEUE_SLICES)
     const encoder = new TextEncoder()
-    let offered = 0
-    let done = 0
     let stuck: string | undefined
-    let waiters: ReadonlyArray<{ readonly upTo: number; readonly ready: Deferred.Deferred<void> }> = []
     const latencies: Array<number> = []
 
     /** Tries until it works, saying why it doesn't meanwhile. */
@@ -111,53 +148,34 @@ export const makeEmitter = (
       )
     }
 
-    const send = (slices: ReadonlyArray<Slice>) => {
+    const sendRecords = (slices: ReadonlyArray<Slice>) => {
       const alerts = slices.flatMap((slice) => slice.alerts)
       const letters = slices.flatMap((slice) => slice.letters)
       return Effect.all(
         [
           alerts.length === 0 ? Effect.void : insist(append(alerts)),
-          alerts.length === 0 ? Effect.void : tellDevices(alerts),
           letters.length === 0 ? Effect.void : insist(deadLetters.write(letters))
         ],
         { concurrency: "unbounded", discard: true }
-      ).pipe(
-        Effect.zipRight(
-          Effect.suspend(() => {
-            done += slices.length
-            const ready = waiters.filter((waiter) => waiter.upTo <= done)
-            waiters = waiters.filter((waiter) => waiter.upTo > done)
-            return Effect.forEach(ready, (waiter) => Deferred.succeed(waiter.ready, undefined), {
-              discard: true
-            })
-          })
-        )
       )
     }
 
-    yield* Queue.takeBetween(queue, 1, SLICES_AT_ONCE).pipe(
-      Effect.flatMap((slices) => send([...slices])),
-      Effect.forever,
-      Effect.forkScoped
-    )
+    // Two lanes: an alert's record doesn't wait until the devices of the alerts before it have written theirs.
+    const records = yield* makeLane(sendRecords)
+    const devices = yield* makeLane((slices) => tellDevices(slices.flatMap((slice) => slice.alerts)))
 
     return {
       offer: (slice) =>
         slice.alerts.length === 0 && slice.letters.length === 0
           ? Effect.void
-          : Effect.suspend(() => {
-              offered++
-              // Live views see an alert at once; the log and the device's actor follow.
-              return Effect.zipRight(feed.publish(slice.alerts), Queue.offer(queue, slice))
-            }),
-      flushed: Effect.suspend(() => {
-        if (done >= offered) return Effect.void
-        const upTo = offered
-        return Deferred.make<void>().pipe(
-          Effect.tap((ready) => Effect.sync(() => void (waiters = [...waiters, { upTo, ready }]))),
-          Effect.flatMap(Deferred.await)
-        )
-      }),
+          : // Live views see an alert at once; the log and the device's actor follow.
+            feed
+              .publish(slice.alerts)
+              .pipe(
+                Effect.zipRight(records.offer(slice)),
+                Effect.zipRight(slice.alerts.length === 0 ? Effect.void : devices.offer(slice))
+              ),
+      flushed: Effect.zipRight(records.flushed, devices.flushed),
       stuck: () => stuck,
       latencies: () => latencies
     }

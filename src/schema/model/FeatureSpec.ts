@@ -3,7 +3,8 @@ import { Schema } from "effect"
 
 /**
  * One column of a feature row.
- * - `value`: the numeric field as the plan scales it (log or linear); NaN if missing.
+ * - `value`: the numeric field as the plan scales it (log or linear); if missing, the device's own mean, NaN
+ *   while it has none.
  * - `residual`: (value − device mean) / device deviation of a signal, clipped to ±20, blended with the
  *   population where the device is young; 0 if missing.
  * - `gap`: log(1 + seconds since the device's last event); the population's mean on its first.

@@ -1,14 +1,16 @@
-// The events of a file, row by row: JSON lines as they are, CSV as JSON, either gzipped.
+// The events of a file or of a folder's files, row by row: JSON lines as they are, CSV as JSON, either gzipped.
 import { createReadStream } from "node:fs"
 import { stat } from "node:fs/promises"
 import { createGunzip } from "node:zlib"
 import { Effect } from "effect"
 import { CommandFailed } from "../../schema/error/CliError.ts"
 import type { StreamDefinition } from "../../schema/stream/StreamDefinition.ts"
+import { deviceIsFile, fileDevice, textWithFile } from "../ingest/fileDevice.ts"
+import { formatOf, listFiles } from "../ingest/ReplayRows.ts"
 import { openTable } from "../train/tableReader.ts"
 import { eventColumns, eventJson } from "./eventRow.ts"
 
-/** One row. Rows count from 1, without a CSV header and without empty lines. */
+/** One row. Rows count from 1 over all files, without CSV headers and without empty lines. */
 export interface EventRow {
   readonly row: number
   /** One event as JSON, without a line break; undefined where the row can't be read. */
@@ -19,17 +21,16 @@ export interface EventRow {
 export interface EventFile {
   /** Lots of rows in order; throws what the file system or gzip throws. */
   readonly lots: AsyncGenerator<ReadonlyArray<EventRow>, void, void>
-  /** Share of the file read so far, 0 to 1; undefined where it can't be told. */
+  /** Share of the bytes read so far, 0 to 1; undefined where it can't be told. */
   readonly share: () => number | undefined
 }
 
 /** A line beyond this is refused as a row: no event is as large. */
 const LINE_CHARACTERS_MAX = 16 * 1024 * 1024
 
-const isCsv = (file: string): boolean => /\.(csv|tsv)(\.gz)?$/i.test(file)
-
 async function* jsonLots(
   file: string,
+  named: string | undefined,
   seen: { bytes: number }
 ): AsyncGenerator<ReadonlyArray<EventRow>, void, void> {
   const raw = createReadStream(file, { highWaterMark: 256 * 1024 })
@@ -53,7 +54,7 @@ async function* jsonLots(
       rows.push(
         json.length > LINE_CHARACTERS_MAX
           ? { row, json: undefined, fault: "the line is longer than 16 MiB" }
-          : { row, json, fault: undefined }
+          : { row, json: named === undefined ? json : textWithFile(json, named), fault: undefined }
       )
     }
     return rows
@@ -70,6 +71,7 @@ async function* jsonLots(
 
 async function* csvLots(
   file: string,
+  named: string | undefined,
   definition: StreamDefinition | undefined
 ): AsyncGenerator<ReadonlyArray<EventRow>, void, void> {
   const table = await openTable(file)
@@ -78,9 +80,11 @@ async function* csvLots(
   for await (const lot of table.lots()) {
     yield lot.map((line): EventRow => {
       row++
-      return line.cells === undefined
-        ? { row, json: undefined, fault: `line ${line.line}: ${line.fault ?? "it can't be read"}` }
-        : { row, json: eventJson(columns, line.cells), fault: undefined }
+      if (line.cells === undefined) {
+        return { row, json: undefined, fault: `line ${line.line}: ${line.fault ?? "it can't be read"}` }
+      }
+      const json = eventJson(columns, line.cells)
+      return { row, json: named === undefined ? json : textWithFile(json, named), fault: undefined }
     })
   }
 }
@@ -98,7 +102,39 @@ export const unreadable = (file: string, cause: unknown): CommandFailed => {
   })
 }
 
-/** Opens a file of events; `definition` types the columns of a CSV file. */
+interface SizedFile {
+  readonly path: string
+  readonly size: number
+}
+
+async function* allLots(
+  files: ReadonlyArray<SizedFile>,
+  definition: StreamDefinition | undefined,
+  seen: { bytes: number }
+): AsyncGenerator<ReadonlyArray<EventRow>, void, void> {
+  const byFile = deviceIsFile(definition?.identity.device.split("."))
+  let before = 0
+  let bytes = 0
+  for (const { path, size } of files) {
+    const named = byFile ? fileDevice(path) : undefined
+    const lots = formatOf(path) === "csv" ? csvLots(path, named, definition) : jsonLots(path, named, seen)
+    let last = 0
+    for await (const lot of lots) {
+      if (lot.length === 0) continue
+      last = lot[lot.length - 1].row
+      yield before === 0 ? lot : lot.map((row) => ({ ...row, row: before + row.row }))
+    }
+    before += last
+    bytes += size
+    seen.bytes = bytes
+  }
+}
+
+/**
+ * Opens a file of events, or a folder: the files in and below it, one after the other in the order of their paths.
+ * `definition` types the columns of CSV files; where its device lies at `file`, rows without that key get the name
+ * of their file.
+ */
 export const openEventFile = (
   file: string,
   definition: StreamDefinition | undefined
@@ -106,16 +142,21 @@ export const openEventFile = (
   Effect.map(
     Effect.tryPromise({
       try: async () => {
-        const info = await stat(file)
-        if (info.isDirectory()) throw new Error("it is a folder")
-        return info
+        const paths = await listFiles([file])
+        if (paths.length === 0) throw new Error("it is a folder without files of events")
+        return Promise.all(
+          paths.map(async (path): Promise<SizedFile> => ({ path, size: (await stat(path)).size }))
+        )
       },
       catch: (cause) => unreadable(file, cause)
     }),
-    ({ size }) => {
+    (files) => {
+      const size = files.reduce((sum, one) => sum + one.size, 0)
       const seen = { bytes: 0 }
-      return isCsv(file)
-        ? { lots: csvLots(file, definition), share: () => undefined }
-        : { lots: jsonLots(file, seen), share: () => (size === 0 ? 1 : Math.min(1, seen.bytes / size)) }
+      const told = files.length > 1 || formatOf(files[0].path) === "jsonl"
+      return {
+        lots: allLots(files, definition, seen),
+        share: () => (told ? (size === 0 ? 1 : Math.min(1, seen.bytes / size)) : undefined)
+      }
     }
   )

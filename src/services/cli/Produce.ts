@@ -1,4 +1,4 @@
-// `groundstate produce`: sends a file's events to a runner or to Kafka, at a rate, resumable, telling what was refused.
+// `groundstate produce`: sends events of a file or folder to a runner or to Kafka, at a rate, resumable, telling what was refused.
 import { existsSync } from "node:fs"
 import { Clock, Duration, Effect, Either, Schema } from "effect"
 import { StreamView } from "../../schema/api/RegionApi.ts"
@@ -183,6 +183,7 @@ export const produce = subcommand({
   summary: "Send a file's events to a runner or to Kafka",
   detail: [
     "JSON lines are sent as they are; a CSV row becomes an event with a key per column, typed by the definition where there is one. Rows that are refused are named and counted, the others are sent.",
+    "A folder's files, with those of the folders below, are sent one after the other in the order of their paths; their rows are counted on. With a definition whose device is `file`, a row without such a key gets the file's name, without folder and extensions.",
     "When the target goes away the command waits up to 30 s, then ends with the row to go on from (--from). Rows sent twice are taken once where the stream declares an id."
   ],
   examples: [
@@ -194,7 +195,10 @@ export const produce = subcommand({
     ["produce --input flows.jsonl --topic flows --brokers 127.0.0.1:9092 --key device", "to Kafka itself"]
   ],
   inputs: {
-    input: requiredFlag("input", { value: "FILE", about: "JSON lines or CSV, .gz of either" }),
+    input: requiredFlag("input", {
+      value: "FILE|FOLDER",
+      about: "JSON lines or CSV, .gz of either, or a folder of such files and folders"
+    }),
     stream: optionalFlag("stream", {
       value: "FILE.yaml|STREAM",
       about: "the stream's definition, or its name on the runner"

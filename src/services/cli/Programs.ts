@@ -24,7 +24,7 @@ export interface DemoOptions {
 }
 
 export interface ReplayOptions {
-  /** A file of events, or a folder of such files in the order of their names. JSON lines or CSV, `.gz` of either. */
+  /** A file of events, or a folder of such files and folders in the order of their paths. JSON lines or CSV, `.gz` of either. */
   readonly input: string
   readonly definition: StreamDefinition
   /** Folder of a model bundle; without it baselines and rules score. */

@@ -50,7 +50,8 @@ export const replay = subcommand({
   name: "replay",
   summary: "Score a file of past events as a stream, in event time",
   detail: [
-    "The events go through the same decode, windows, baselines, model and rules as live ones. The same input, definition and model give the same alerts with the same ids."
+    "The events go through the same decode, windows, baselines, model and rules as live ones. The same input, definition and model give the same alerts with the same ids.",
+    "A folder's files, with those of the folders below, are read one after the other in the order of their paths. A stream whose device is `file` takes the file's name, without folder and extensions, where a row has no such key. Files that cover the same time need a lateness as long as that time: to a cell the second file comes late."
   ],
   examples: [
     [
@@ -65,7 +66,7 @@ export const replay = subcommand({
   inputs: {
     input: requiredFlag("input", {
       value: "FILE|FOLDER",
-      about: "JSON lines or CSV, .gz of either, or a folder of such files"
+      about: "JSON lines or CSV, .gz of either, or a folder of such files and folders"
     }),
     stream: requiredFlag("stream", { value: "FILE.yaml", about: "the stream definition" }),
     model: optionalFlag("model", {

@@ -81,7 +81,10 @@ export const train = subcommand({
     ]
   ],
   inputs: {
-    input: requiredFlag("input", { value: "FILE", about: "CSV or JSON lines, .gz of either" }),
+    input: requiredFlag("input", {
+      value: "FILE",
+      about: "CSV or JSON lines, .gz of either; with --features device also a folder, as for `replay`"
+    }),
     stream: optionalFlag("stream", {
       value: "FILE.yaml",
       about: "a stream definition that declares the columns"

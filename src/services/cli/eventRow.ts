@@ -1,7 +1,7 @@
 // Rows of a table as events: what a CSV cell becomes in JSON, and which text keys an event.
 import type { Field, StreamDefinition } from "../../schema/stream/StreamDefinition.ts"
 
-type Kind = "number" | "boolean" | "text" | "auto"
+type Kind = "number" | "boolean" | "text" | "time" | "auto"
 
 /** How a column is written into the event: where it lies, and as what. */
 export interface EventColumn {
@@ -29,7 +29,8 @@ export const eventColumns = (
       declared.set(name, column)
       declared.set(field.path ?? name, column)
     }
-    const { device, id } = definition.identity
+    const { device, id, time } = definition.identity
+    if (time !== undefined) declared.set(time, { path: time.split("."), kind: "time" })
     declared.set(device, { path: device.split("."), kind: "text" })
     if (id !== undefined) declared.set(id, { path: id.split("."), kind: "text" })
   }
@@ -43,10 +44,15 @@ export const eventColumns = (
 const isNumber = (text: string): boolean =>
   /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(text) && Number.isFinite(Number(text))
 
+/** A date and a time of day without a zone. */
+const zoneless = /^(\d{4}-\d{2}-\d{2})[ Tt](\d{2}:\d{2}:\d{2}(?:\.\d+)?)$/
+
 const valueOf = (kind: Kind, cell: string): string | number | boolean => {
   if (kind === "text") return cell
   const text = cell.trim()
   if (kind !== "boolean" && isNumber(text)) return Number(text)
+  // Files without a zone are taken as UTC, as `replay` takes them; an event's time must have one.
+  if (kind === "time") return text.replace(zoneless, "$1T$2Z")
   if (kind !== "number") {
     if (/^(true|false)$/i.test(text)) return text.toLowerCase() === "true"
     if (kind === "boolean" && (text === "1" || text === "0")) return text === "1"

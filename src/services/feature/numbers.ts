@@ -100,7 +100,10 @@ export const makeNumbers = (
       repeats[j] = equals
       x[j] = value
       stuck[j] = nats
-      if (toValue[j] >= 0) rows[row + toValue[j]] = value
+      if (toValue[j] >= 0) {
+        // Where a device leaves out what it usually says, a model is shown what was to be expected.
+        rows[row + toValue[j]] = Number.isNaN(value) ? columns.mean[device * columns.signalCount + j] : value
+      }
       if (toStuck[j] >= 0) rows[row + toStuck[j]] = beyond > 0 ? Math.log1p(beyond) : 0
     }
     sum[0] = extra

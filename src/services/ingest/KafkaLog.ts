@@ -32,6 +32,8 @@ export const kafkaLimits = {
   /** Reading retries in place this long before a fetch fails. */
   unavailableAfterMillis: 30_000,
   longPollMillis: 500,
+  paceMillis: 5,
+  pacedBytes: 65_536,
   retryMinMillis: 50,
   retryMaxMillis: 1_000,
   pendingBytesMax: 64 * 1_048_576,

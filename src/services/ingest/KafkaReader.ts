@@ -19,6 +19,12 @@ import { makeRecordColumns } from "./recordBatch.ts"
 export interface ReaderLimits extends BatchLimits {
   /** How long the broker may hold a fetch open while there is nothing to read. */
   readonly longPollMillis: number
+  /**
+   * After a response of less than `pacedBytes`, requests are at least this far apart: a trickle would otherwise
+   * be fetched record by record, each fetch at the price of hundreds of events, and keep the whole core busy.
+   */
+  readonly paceMillis: number
+  readonly pacedBytes: number
   /** Trouble is retried this long, at the same offset, before a fetch fails with LogUnavailable. */
   readonly unavailableAfterMillis: number
   readonly retryMinMillis: number
@@ -123,8 +129,25 @@ export const openKafkaReader = (
     let openedAt = position
     let pending: Fiber.RuntimeFiber<FetchedPartition, LogUnavailable | OffsetOutOfRange> | undefined
 
+    let requestedAt = Number.NEGATIVE_INFINITY
+    let trickles = false
+
     const request = (offset: number) =>
-      persist((reader) => reader.fetch(offset, options.fetchBytesMax, limits.longPollMillis)).pipe(
+      Effect.suspend(() => {
+        const early = trickles ? requestedAt + limits.paceMillis - performance.now() : 0
+        return early > 0 ? Effect.sleep(early) : Effect.void
+      }).pipe(
+        Effect.zipRight(
+          Effect.suspend(() => {
+            requestedAt = performance.now()
+            return persist((reader) => reader.fetch(offset, options.fetchBytesMax, limits.longPollMillis))
+          })
+        ),
+        Effect.tap((fetched) =>
+          Effect.sync(() => {
+            trickles = fetched.records.length < limits.pacedBytes
+          })
+        ),
         Effect.catchAll((cause) =>
           cause instanceof LogUnavailable
             ? Effect.fail(cause)

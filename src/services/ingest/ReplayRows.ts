@@ -7,6 +7,7 @@ import { createGunzip } from "node:zlib"
 import { parse } from "csv-parse"
 import type { StreamPlan } from "../../schema/stream/StreamPlan.ts"
 import { type CsvColumn, csvColumns, csvEvent } from "./csvEvent.ts"
+import { deviceIsFile, fileDevice, holdsEvents, withFile } from "./fileDevice.ts"
 
 export type ReplayFormat = "jsonl" | "csv"
 
@@ -31,18 +32,17 @@ export interface RowsOptions {
   readonly rowBytesMax: number
 }
 
-const extension = /\.(jsonl|ndjson|json|csv|tsv|txt)(\.gz)?$/i
-
 /** The format of a file by its name. */
 export const formatOf = (file: string): ReplayFormat => (/\.(csv|tsv)(\.gz)?$/i.test(file) ? "csv" : "jsonl")
 
-/** Files named, and those inside folders named, the latter sorted by name. Rejects where one is missing. */
+/** Files named, and those in and below folders named, the latter sorted by path. Rejects where one is missing. */
 export const listFiles = async (paths: ReadonlyArray<string>): Promise<ReadonlyArray<string>> => {
   const files: Array<string> = []
   for (const path of paths) {
     if ((await stat(path)).isDirectory()) {
-      const names = (await readdir(path)).filter((name) => extension.test(name)).sort()
-      files.push(...names.map((name) => join(path, name)))
+      const entries = await readdir(path, { recursive: true, withFileTypes: true })
+      const inside = entries.filter((entry) => !entry.isDirectory() && holdsEvents(entry.name))
+      files.push(...inside.map((entry) => join(entry.parentPath, entry.name)).sort())
     } else files.push(path)
   }
   return files
@@ -75,9 +75,16 @@ async function* jsonRows(file: string, options: RowsOptions): AsyncGenerator<Rea
   let carry: Buffer = Buffer.alloc(0)
   let isCut = false
   const rows: Array<ReplayRow> = []
+  const named = deviceIsFile(options.plan?.device) ? fileDevice(file) : undefined
   const add = (line: Buffer) => {
     const value = line[line.length - 1] === RETURN ? line.subarray(0, line.length - 1) : line
-    if (value.length > 0) rows.push({ value, event: options.parsed ? parseRow(value) : undefined })
+    if (value.length === 0) return
+    const event = options.parsed || named !== undefined ? parseRow(value) : undefined
+    if (named === undefined) rows.push({ value, event })
+    else {
+      const whole = withFile(value, event, named)
+      rows.push({ value: whole, event: whole === value ? event : parseRow(whole) })
+    }
   }
   for await (const chunk of openFile(file, options.chunkBytes) as AsyncIterable<Buffer>) {
     let from = 0
@@ -114,13 +121,15 @@ async function* csvRows(file: string, options: RowsOptions): AsyncGenerator<Read
   pipeline(openFile(file, options.chunkBytes), parser, () => undefined)
   let columns: ReadonlyArray<CsvColumn> | undefined =
     options.columns === undefined ? undefined : csvColumns(options.columns, options.plan)
+  const named = deviceIsFile(options.plan?.device) ? fileDevice(file) : undefined
   let rows: Array<ReplayRow> = []
   for await (const cells of parser as AsyncIterable<ReadonlyArray<string>>) {
     if (columns === undefined) {
       columns = csvColumns(cells, options.plan)
       continue
     }
-    const event = csvEvent(columns, cells)
+    const own = csvEvent(columns, cells)
+    const event = named === undefined || own["file"] !== undefined ? own : { file: named, ...own }
     rows.push({ value: text.encode(JSON.stringify(event)), event })
     if (rows.length >= CSV_ROWS) {
       yield rows
@@ -130,7 +139,10 @@ async function* csvRows(file: string, options: RowsOptions): AsyncGenerator<Read
   if (rows.length > 0) yield rows
 }
 
-/** All rows of the files, in order, some at a time; blank lines are no rows. Rejects where a file breaks. */
+/**
+ * All rows of the files, in order, some at a time; blank lines are no rows. Where the plan's device lies at `file`,
+ * a row without that key gets the name of its file. Rejects where a file breaks.
+ */
 export async function* readRows(
   files: ReadonlyArray<string>,
   options: RowsOptions

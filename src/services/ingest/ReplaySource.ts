@@ -10,7 +10,7 @@ import { parseTimestamp } from "./time.ts"
 
 export interface ReplayOptions {
   readonly topic: string
-  /** Files, and folders of files (read in the order of their names). `.gz` is unpacked. */
+  /** Files, and folders of files and folders (read in the order of their paths). `.gz` is unpacked. */
   readonly files: ReadonlyArray<string>
   /** By the file's name by default: `.csv` and `.tsv` are CSV. */
   readonly format?: ReplayFormat

@@ -5,6 +5,8 @@ import type { Calibration } from "../../schema/model/Manifest.ts"
 export const TAIL_SHARE = 0.02
 /** Fewer excesses than this cannot tell a heavy tail from chance: the tail is then exponential. */
 const SHAPE_EXCESSES_MIN = 20
+/** Share of the excesses that count as the highest of the others. */
+const WINSORISED = 0.05
 /** A heavier tail than this has no variance, and no sample of this size shows one. */
 const SHAPE_MAX = 0.5
 
@@ -34,7 +36,10 @@ export const fitTail = (energies: Float64Array): Calibration => {
   }
   const from = Math.min(count - 1, Math.ceil((1 - TAIL_SHARE) * count))
   const tailFrom = ascending[from - 1]
-  const excesses = ascending.subarray(from).map((energy) => energy - tailFrom)
+  // Held-back rows may hold anomalies: the highest few count as the highest of the rest (winsorised), or a
+  // single one would set the tail, and with it the threshold of every small budget.
+  const trusted = ascending[count - 1 - Math.ceil((count - from) * WINSORISED)]
+  const excesses = ascending.subarray(from).map((energy) => Math.min(energy, trusted) - tailFrom)
   const mean = excesses.reduce((sum, excess) => sum + excess, 0) / excesses.length
   if (!(mean > 1e-9))
     return { energies: [...ascending], tailFrom, tailScale: spread / Math.log(25), tailShape: 0 }

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { gzipSync } from "node:zlib"
@@ -67,6 +67,55 @@ describe("CSV rows as events", () => {
 })
 
 describe("openEventFile", () => {
+  it.live("reads a folder and those below by path, counts on, and names the device after its file", () =>
+    Effect.gen(function* () {
+      const byFile = Schema.decodeUnknownSync(StreamDefinition)({
+        stream: "series",
+        source: { topic: "series" },
+        identity: { device: "file", time: "timestamp" },
+        fields: { value: { type: "number" } }
+      })
+      yield* Effect.promise(() => mkdir(join(folder, "series", "deep"), { recursive: true }))
+      yield* write(
+        "series/b.csv.gz",
+        gzipSync("timestamp,value\n2014-04-01 00:05:00,2\n2014-04-01T00:10:00Z,3\n")
+      )
+      yield* write("series/c.jsonl", '{"value":4}\n{"file":"own"}\n')
+      yield* write("series/deep/a.jsonl", '{"value":5}\n')
+      yield* write("series/notes.md", "no events")
+      const read = (stream: StreamDefinition | undefined) =>
+        Effect.flatMap(openEventFile(join(folder, "series"), stream), ({ lots, share }) =>
+          Effect.promise(async () => {
+            const rows: Array<readonly [number, string | undefined]> = []
+            for await (const lot of lots) for (const row of lot) rows.push([row.row, row.json])
+            expect(share()).toBe(1)
+            return rows
+          })
+        )
+      expect(yield* read(byFile)).toEqual([
+        [1, '{"file":"b","timestamp":"2014-04-01T00:05:00Z","value":2}'],
+        [2, '{"file":"b","timestamp":"2014-04-01T00:10:00Z","value":3}'],
+        [3, '{"file":"c","value":4}'],
+        [4, '{"file":"own"}'],
+        [5, '{"file":"a","value":5}']
+      ])
+      expect((yield* read(undefined)).map(([, json]) => json)).toEqual([
+        '{"timestamp":"2014-04-01 00:05:00","value":2}',
+        '{"timestamp":"2014-04-01T00:10:00Z","value":3}',
+        '{"value":4}',
+        '{"file":"own"}',
+        '{"value":5}'
+      ])
+      const bare = yield* Effect.promise(async () => {
+        await mkdir(join(folder, "bare"))
+        return join(folder, "bare")
+      })
+      expect((yield* Effect.flip(openEventFile(bare, undefined))).problem).toContain(
+        "without files of events"
+      )
+    })
+  )
+
   it.live("reads lines, gzipped or not, without empty ones, and counts rows", () =>
     Effect.gen(function* () {
       const text = '\ufeff{"a":1}\r\n\n{"a":2}\n{"a":3}'

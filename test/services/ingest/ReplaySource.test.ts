@@ -86,6 +86,68 @@ describe("ReplaySource", () => {
     })
   )
 
+  it.scoped("reads the folders below a folder too, in the order of paths", () =>
+    Effect.gen(function* () {
+      const deep = join(folder, "deep")
+      mkdirSync(join(deep, "b", "c.jsonl"), { recursive: true })
+      mkdirSync(join(deep, "a"))
+      writeFileSync(join(deep, "z.jsonl"), "4\n")
+      writeFileSync(join(deep, "b", "2.jsonl"), "2\n")
+      writeFileSync(join(deep, "b", "c.jsonl", "3.jsonl"), "3\n")
+      writeFileSync(join(deep, "a", "1.jsonl.gz"), gzipSync("1\n"))
+      const rows = yield* Effect.flatMap(open(), readAll).pipe(Effect.provide(replay({ files: [deep] })))
+      expect(values(rows)).toEqual(["1", "2", "3", "4"])
+    })
+  )
+
+  it.scoped(
+    "gives rows the name of their file where that is the stream's device, and changes nothing else",
+    () =>
+      Effect.gen(function* () {
+        const series = join(folder, "series")
+        mkdirSync(join(series, "north"), { recursive: true })
+        writeFileSync(join(series, "north", "pump.7.csv.gz"), gzipSync("ts,load\n1,2\n"))
+        writeFileSync(join(series, "own.csv"), "file,load\nmine,1\n,2\n")
+        writeFileSync(
+          join(series, 'we"ird.jsonl'),
+          '  {"load":1.50}\n{}\n{"load":2,"file":"mine"}\n{"inner":{"file":"x"}}\n[1]\nno json\n'
+        )
+        const byFile = planStream(
+          Schema.decodeUnknownSync(StreamDefinition)({
+            stream: "meters",
+            source: { topic: "meters" },
+            identity: { device: "file" },
+            fields: { load: { type: "number" } }
+          })
+        )
+        const wanted = [
+          '{"file":"pump.7","ts":1,"load":2}',
+          '{"file":"mine","load":1}',
+          '{"file":"own","load":2}',
+          '{"file":"we\\"ird","load":1.50}',
+          '{"file":"we\\"ird"}',
+          '{"load":2,"file":"mine"}',
+          '{"file":"we\\"ird","inner":{"file":"x"}}',
+          "[1]",
+          "no json"
+        ]
+        const named = yield* Effect.flatMap(open(), readAll).pipe(
+          Effect.provide(replay({ files: [series], plan: byFile }))
+        )
+        expect(values(named)).toEqual(wanted)
+        // The partition of a row follows the device it got.
+        const parts = replay({ files: [join(series, "north")], plan: byFile, partitions: 3 })
+        const home = partitionOf(new TextEncoder().encode("pump.7"), 3)
+        expect(
+          values(yield* Effect.flatMap(open({ partition: home }), readAll).pipe(Effect.provide(parts)))
+        ).toEqual(wanted.slice(0, 1))
+        const plain = yield* Effect.flatMap(open(), readAll).pipe(
+          Effect.provide(replay({ files: [series], plan }))
+        )
+        expect(values(plain).some((value) => value?.includes("pump.7"))).toBe(false)
+      })
+  )
+
   it.scoped("gives the same rows from any offset, and then is finished with its end known", () =>
     Effect.gen(function* () {
       const path = file("hundred.jsonl", lines(100).join("\n"))

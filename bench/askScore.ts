@@ -1,0 +1,199 @@
+// Question: how long does POST /v1/score take at 500 requests/s beside 10,000 events/s, on Kafka and embedded, and how
+// many get the rules' verdict because the cell's did not come in time? Open loop: from when a request was due.
+import { Agent, request } from "node:http"
+import { flowsDefinition, flowText } from "./flows.ts"
+import {
+  activateModel,
+  makePlace,
+  onKafka,
+  type Place,
+  pause,
+  type Runner,
+  startBroker,
+  startProducer,
+  startRunner
+} from "./live.ts"
+import { type Question, quantile, type Row, round, summaryOf } from "./report.ts"
+
+const ASK_RATE = 500
+const EVENT_RATE = 10_000
+const WARM_SECONDS = 5
+const SECONDS = 10
+const DEVICES = 20_000
+const PARTITIONS = 8
+/** Events of one POST /v1/events where HTTP brings the other events too. */
+const POST_ROWS = 100
+const TICK_MILLIS = 2
+
+const wallNow = () => performance.timeOrigin + performance.now()
+
+interface Answer {
+  readonly millis: number
+  readonly status: number
+  readonly fallback: boolean
+}
+
+const post = (agent: Agent, url: URL, type: string, body: string) =>
+  new Promise<{ readonly status: number; readonly text: string }>((resolve, reject) => {
+    const sent = request(
+      url,
+      {
+        method: "POST",
+        agent,
+        headers: { "content-type": type, "content-length": Buffer.byteLength(body) }
+      },
+      (response) => {
+        let text = ""
+        response.setEncoding("utf8")
+        response.on("data", (part: string) => {
+          text += part
+        })
+        response.on("end", () => resolve({ status: response.statusCode ?? 0, text }))
+      }
+    )
+    sent.once("error", reject)
+    sent.end(body)
+  })
+
+/** Calls `due` for each of `rate × seconds` moments with the moment, as near to it as timers come. */
+const atRate = async (rate: number, seconds: number, due: (n: number, at: number) => void): Promise<void> => {
+  const from = performance.now()
+  for (let n = 0; n < rate * seconds; ) {
+    while (n < rate * seconds && from + (n * 1_000) / rate <= performance.now()) {
+      due(n, from + (n * 1_000) / rate)
+      n++
+    }
+    await pause(TICK_MILLIS)
+  }
+}
+
+let asked = 0
+
+const ask = async (runner: Runner, seconds: number): Promise<ReadonlyArray<Answer>> => {
+  const agent = new Agent({ keepAlive: true, maxSockets: 128 })
+  const url = new URL("/v1/score?stream=flows", runner.url)
+  const pending: Array<Promise<Answer>> = []
+  await atRate(ASK_RATE, seconds, (_, at) => {
+    const body = flowText(2_000_000_000 + asked++, DEVICES, Math.round(wallNow()))
+    pending.push(
+      post(agent, url, "application/json", body).then(
+        ({ status, text }) => ({
+          millis: performance.now() - at,
+          status,
+          fallback: status === 200 && JSON.parse(text).fallback === true
+        }),
+        () => ({ millis: performance.now() - at, status: 0, fallback: false })
+      )
+    )
+  })
+  const answers = await Promise.all(pending)
+  agent.destroy()
+  return answers
+}
+
+/** The other events over HTTP, `POST_ROWS` a request; answers how many were not accepted. */
+const feed = async (runner: Runner, seconds: number, first: number): Promise<number> => {
+  const agent = new Agent({ keepAlive: true, maxSockets: 16 })
+  const url = new URL("/v1/events?stream=flows", runner.url)
+  const pending: Array<Promise<number>> = []
+  await atRate(EVENT_RATE / POST_ROWS, seconds, (n) => {
+    const time = Math.round(wallNow())
+    const lines = Array.from({ length: POST_ROWS }, (_, k) =>
+      flowText(first + n * POST_ROWS + k, DEVICES, time)
+    )
+    pending.push(
+      post(agent, url, "application/x-ndjson", lines.join("\n")).then(
+        ({ status }) => (status === 202 ? 0 : POST_ROWS),
+        () => POST_ROWS
+      )
+    )
+  })
+  const lost = await Promise.all(pending)
+  agent.destroy()
+  return lost.reduce((sum, count) => sum + count, 0)
+}
+
+const GOAL = 50
+
+const measure = async (
+  where: string,
+  place: Place,
+  background: (
+    runner: Runner
+  ) => Promise<{ readonly send: (seconds: number) => Promise<unknown>; readonly stop: () => Promise<void> }>
+): Promise<ReadonlyArray<Row>> => {
+  const runner = await startRunner(place, PARTITIONS)
+  await activateModel(place, runner)
+  const beside = await background(runner)
+  await Promise.all([beside.send(WARM_SECONDS), ask(runner, WARM_SECONDS)])
+  const [sent, answers] = await Promise.all([beside.send(SECONDS), ask(runner, SECONDS)])
+  await beside.stop()
+  await runner.stop()
+  const millis = answers.map((answer) => answer.millis)
+  const p99 = quantile(millis, 0.99)
+  const refused = answers.filter((answer) => answer.status !== 200).length
+  const fallbacks = answers.filter((answer) => answer.fallback).length
+  const detail = { ...summaryOf(millis), refused, fallbacks, background: sent }
+  return [
+    {
+      question: "score",
+      what: `POST /v1/score at ${ASK_RATE}/s beside ${EVENT_RATE} events/s, ${where}, p99`,
+      figure: round(p99),
+      unit: "ms",
+      goal: `< ${GOAL} ms`,
+      met: p99 < GOAL && refused === 0,
+      detail
+    },
+    {
+      question: "score",
+      what: `the same, p50`,
+      figure: round(quantile(millis, 0.5)),
+      unit: "ms"
+    },
+    {
+      question: "score",
+      what: `the same, answered by the rules alone`,
+      figure: round((100 * fallbacks) / answers.length),
+      unit: "%"
+    }
+  ]
+}
+
+export const askScore: Question = async () => {
+  const embedded = await measure(
+    "embedded",
+    makePlace(flowsDefinition("flows", PARTITIONS), { telemetry: { logLevel: "warning" } }),
+    async (runner) => {
+      let first = 0
+      return {
+        send: async (seconds) => {
+          const lost = await feed(runner, seconds, first)
+          first += EVENT_RATE * seconds
+          return { notAccepted: lost }
+        },
+        stop: async () => undefined
+      }
+    }
+  )
+  const kafka = await startBroker()
+  try {
+    const onBroker = await measure(
+      "on Kafka",
+      makePlace(flowsDefinition("flows", PARTITIONS), onKafka(kafka)),
+      async () => {
+        const producer = await startProducer({
+          kafka,
+          topic: "flows",
+          rate: EVENT_RATE,
+          devices: DEVICES,
+          alarmEvery: 0,
+          label: "s"
+        })
+        return { send: (seconds) => producer.send(EVENT_RATE * seconds), stop: producer.stop }
+      }
+    )
+    return [...embedded, ...onBroker]
+  } finally {
+    await kafka.stop()
+  }
+}

@@ -1,0 +1,115 @@
+// A cell that is restored from any of its checkpoints goes on as if it had never stopped.
+import { Effect, Layer } from "effect"
+import fc from "fast-check"
+import { describe, expect, it } from "vitest"
+import { PAGE_ROWS } from "../../../src/actors/cell/basePages.ts"
+import { restoreCell, type RestoredCell, writeCheckpoint } from "../../../src/actors/cell/CellPersistence.ts"
+import { layerSqlite } from "../../../src/services/runtime/Database.ts"
+import { defaultConfig, Settings } from "../../../src/services/runtime/Settings.ts"
+import { Checkpoint } from "../../../src/services/state/Checkpoint.ts"
+import * as SqlCheckpoint from "../../../src/services/state/SqlCheckpoint.ts"
+import { stateOf } from "../../support/cellFiles.ts"
+import { batchOf, coreOf, nothing, runSlices } from "../../support/cellRun.ts"
+import { chaosPlan } from "../../support/chaosStream.ts"
+import { gaussian, seeded, T0 } from "../../support/folding.ts"
+
+const utf8 = new TextEncoder()
+const key = { stream: chaosPlan.stream, partition: 0 }
+
+/** More devices come all the time, up to `devices`; old ones report again. */
+const recordsOf = (seed: number, count: number, devices: number): ReadonlyArray<Uint8Array> => {
+  const chance = seeded(seed)
+  const normal = gaussian(seed + 1)
+  let known = 1
+  return Array.from({ length: count }, (_, n) => {
+    const fresh = known < devices && chance() < (2 * devices) / count
+    const device = fresh ? known++ : Math.floor(chance() * known)
+    const load = chance() < 0.001 ? 900 : 10 + normal()
+    const event = { device: `device-${device}`, ts: T0 + n * 20, id: `e${n}`, load, bytes: 1_000, kind: `k${n % 7}` }
+    return utf8.encode(JSON.stringify(event))
+  })
+}
+
+const settings = { ...defaultConfig, cell: { ...defaultConfig.cell, batchEventsMax: 4_096, dedupeEventsMax: 9_000 } }
+const services = SqlCheckpoint.layer.pipe(
+  Layer.provideMerge(layerSqlite({ filename: ":memory:", durability: "normal", busyTimeoutMillis: 1_000 })),
+  Layer.provideMerge(Layer.succeed(Settings, settings))
+)
+
+/** Runs to each stop, writes a checkpoint there, and where the plan says so goes on from what the store has. */
+const interrupted = (
+  values: ReadonlyArray<Uint8Array>,
+  stops: ReadonlyArray<{ readonly at: number; readonly restart: boolean; readonly beyond: number }>
+) =>
+  Effect.gen(function* () {
+    const store = yield* Checkpoint
+    const batch = batchOf(values)
+    const out = nothing()
+    let epoch = yield* store.claim(key, "a")
+    let cell: RestoredCell = yield* restoreCell(key, chaosPlan, epoch)
+    let from = 0
+    let pages = 0
+    for (const { at, beyond, restart } of [...stops].sort((a, b) => a.at - b.at)) {
+      const to = Math.max(from, at)
+      runSlices(cell.core, batch, from, to, [511], out)
+      const written = yield* writeCheckpoint(store, key, epoch, cell)
+      pages += written?.pages ?? 0
+      from = to
+      if (!restart) continue
+      // What was done after the checkpoint dies with its owner.
+      runSlices(cell.core, batch, from, Math.min(batch.count, from + beyond), [97], nothing())
+      epoch = yield* store.claim(key, "b")
+      cell = yield* restoreCell(key, chaosPlan, epoch)
+      expect(Math.max(0, cell.core.nextOffset)).toBe(from)
+    }
+    runSlices(cell.core, batch, from, batch.count, [777], out)
+    yield* writeCheckpoint(store, key, epoch, cell)
+    epoch = yield* store.claim(key, "c")
+    const last = yield* restoreCell(key, chaosPlan, epoch)
+    const deltas: Array<number> = []
+    yield* store.pieces(key, (piece) => Effect.sync(() => void (piece.kind === "delta" && deltas.push(piece.seq))))
+    return { out, live: stateOf(cell.core), stored: stateOf(last.core), pages, deltas: deltas.length }
+  }).pipe(Effect.provide(services), Effect.runPromise)
+
+const uninterrupted = (values: ReadonlyArray<Uint8Array>) => {
+  const core = coreOf(chaosPlan, settings.cell.dedupeEventsMax)
+  const out = nothing()
+  runSlices(core, batchOf(values), 0, values.length, [1_000], out)
+  return { out, state: stateOf(core) }
+}
+
+describe("a cell restored from its checkpoints", () => {
+  it("equals one that never stopped, over pages of devices that grow, fill and split", { timeout: 240_000 }, async () => {
+    const stop = fc.record({
+      at: fc.integer({ min: 1, max: 23_999 }),
+      restart: fc.boolean(),
+      beyond: fc.integer({ min: 0, max: 3_000 })
+    })
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 1_000 }),
+        fc.constantFrom(50, PAGE_ROWS - 1, PAGE_ROWS, PAGE_ROWS + 1, 2 * PAGE_ROWS + 100),
+        fc.array(stop, { minLength: 1, maxLength: 25 }),
+        async (seed, devices, stops) => {
+          const values = recordsOf(seed, 24_000, devices)
+          const reference = uninterrupted(values)
+          const run = await interrupted(values, stops)
+          expect(run.out.alerts).toEqual(reference.out.alerts)
+          expect(run.live).toEqual(reference.state)
+          expect(run.stored).toEqual(reference.state)
+        }
+      ),
+      { numRuns: 12, seed: 20_253 }
+    )
+  })
+
+  it("keeps no more deltas than its pages need", { timeout: 60_000 }, async () => {
+    const values = recordsOf(3, 24_000, 2 * PAGE_ROWS + 100)
+    const stops = Array.from({ length: 60 }, (_, n) => ({ at: (n + 1) * 400, restart: n % 13 === 7, beyond: 50 }))
+    const run = await interrupted(values, stops)
+    expect(run.live).toEqual(uninterrupted(values).state)
+    expect(run.pages).toBeGreaterThanOrEqual(60)
+    // Three pages in turn, one a checkpoint: a delta is needed by three checkpoints at most, and a restart begins anew.
+    expect(run.deltas).toBeLessThanOrEqual(8)
+  })
+})
