@@ -66,6 +66,11 @@ export interface Replayed {
     readonly caught: number
     readonly normals: number
     readonly falseAlarms: number
+    readonly alertsTrue: number
+    readonly alertsFalse: number
+    readonly rocAuc: number
+    readonly averagePrecision: number
+    readonly truePositiveRateAt1Percent: number
   } | null
 }
 
@@ -104,8 +109,22 @@ export const replayFinding = (data: string, way: string, seen: Replayed): Findin
   events: seen.events,
   anomalies: seen.labelled?.anomalies,
   alerts: seen.alerts,
-  detected: seen.labelled === null ? undefined : seen.labelled.caught / seen.labelled.anomalies,
-  falseAlarms: seen.labelled === null ? undefined : seen.labelled.falseAlarms / seen.labelled.normals,
+  ...(seen.labelled === null
+    ? {}
+    : {
+        detected: seen.labelled.caught / seen.labelled.anomalies,
+        falseAlarms: seen.labelled.falseAlarms / seen.labelled.normals,
+        rocAuc: seen.labelled.rocAuc,
+        averagePrecision: seen.labelled.averagePrecision,
+        caughtAt1Percent: seen.labelled.truePositiveRateAt1Percent
+      }),
   eventsPerSecond: seen.eventsPerSecond,
-  detail: { devices: seen.devices, deadLetters: seen.deadLetters, ...seen.labelled }
+  detail: {
+    devices: seen.devices,
+    deadLetters: seen.deadLetters,
+    caught: seen.labelled?.caught,
+    falseAlarms: seen.labelled?.falseAlarms,
+    alertsTrue: seen.labelled?.alertsTrue,
+    alertsFalse: seen.labelled?.alertsFalse
+  }
 })

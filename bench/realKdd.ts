@@ -60,7 +60,7 @@ const write = async (file: string, head: string | undefined, rows: Iterable<stri
     if (!out.write(lot)) await new Promise((resolve) => out.once("drain", resolve))
     lot = ""
   }
-  await new Promise<void>((resolve) => out.end(lot, () => resolve()))
+  await new Promise<void>((resolve) => out.end(lot, "utf8", () => resolve()))
   return file
 }
 

@@ -16,27 +16,16 @@ import type { ReplayOptions, ReplaySummary, Report } from "../services/cli/Progr
 import { Replay, ReplaySource } from "../services/ingest/ReplaySource.ts"
 import { defaultConfig } from "../services/runtime/Settings.ts"
 import type { LoadedModel } from "../services/score/Scorer.ts"
+import { measure } from "../services/train/evaluate.ts"
+import { isNormalLabel } from "../services/train/scoreTable.ts"
 import { walk } from "./streamRows.ts"
 
 const utf8 = new TextDecoder()
 const REGION = "replay"
 
-/** Is this row's label an anomaly? Zero, false, empty and `normal` (with or without a dot) are not. */
-const isAnomaly = (label: unknown): boolean => {
-  if (typeof label === "boolean") return label
-  if (typeof label === "number") return label !== 0
-  const text = String(label ?? "")
-    .trim()
-    .toLowerCase()
-  return !(
-    text === "" ||
-    text === "0" ||
-    text === "false" ||
-    text === "normal" ||
-    text === "normal." ||
-    text === "no"
-  )
-}
+/** Is this row's label an anomaly? A missing or empty one is not; words mean what they mean to `evaluate`. */
+const isAnomaly = (label: unknown): boolean =>
+  label !== undefined && label !== null && String(label).trim() !== "" && !isNormalLabel(label)
 
 const labelAt = (batch: RecordBatch, record: number, column: string): boolean => {
   try {
@@ -107,7 +96,14 @@ export const replay = (options: ReplayOptions, report: Report) =>
         anomalies: 0,
         caught: 0,
         normals: 0,
-        falseAlarms: 0
+        falseAlarms: 0,
+        alertsTrue: 0,
+        alertsFalse: 0
+      }
+      const judged = {
+        energies: [] as Array<number>,
+        labels: [] as Array<number>,
+        flags: [] as Array<number>
       }
       let from = Number.POSITIVE_INFINITY
       let to = Number.NEGATIVE_INFINITY
@@ -150,7 +146,13 @@ export const replay = (options: ReplayOptions, report: Report) =>
         for (let i = 0; i < core.count; i++) {
           if (core.isRepeat(i)) continue
           const flagged = alerted.has(i) || core.isAnomalous(i, step)
-          if (labelAt(batch, core.events.record[i], label)) {
+          const anomaly = labelAt(batch, core.events.record[i], label)
+          const energy = core.energyOf(i, step)
+          judged.energies.push(Number.isNaN(energy) ? Number.NEGATIVE_INFINITY : energy)
+          judged.labels.push(anomaly ? 1 : 0)
+          judged.flags.push(flagged ? 1 : 0)
+          if (alerted.has(i)) counts[anomaly ? "alertsTrue" : "alertsFalse"]++
+          if (anomaly) {
             counts.anomalies++
             if (flagged) counts.caught++
           } else {
@@ -166,6 +168,22 @@ export const replay = (options: ReplayOptions, report: Report) =>
         yield* Effect.promise(() => once(out, "finish"))
       }
       const seconds = (performance.now() - begun) / 1_000
+      const rankings = (): ReplaySummary["labelled"] => {
+        const metrics = measure(judged.energies, judged.labels, judged.flags)
+        const { alertsFalse, alertsTrue, anomalies, caught, falseAlarms, normals } = counts
+        const known = (value: number) => (anomalies > 0 && normals > 0 ? value : null)
+        return {
+          anomalies,
+          caught,
+          normals,
+          falseAlarms,
+          alertsTrue,
+          alertsFalse,
+          rocAuc: known(metrics.rocAuc),
+          averagePrecision: known(metrics.averagePrecision),
+          truePositiveRateAt1Percent: known(metrics.truePositiveRateAt1Percent)
+        }
+      }
       const summary: ReplaySummary = {
         events: counts.events,
         deadLetters: counts.deadLetters,
@@ -176,15 +194,7 @@ export const replay = (options: ReplayOptions, report: Report) =>
         from: Number.isFinite(from) ? from : null,
         to: Number.isFinite(to) ? to : null,
         model: model?.digest ?? null,
-        labelled:
-          options.label === undefined
-            ? null
-            : {
-                anomalies: counts.anomalies,
-                caught: counts.caught,
-                normals: counts.normals,
-                falseAlarms: counts.falseAlarms
-              }
+        labelled: options.label === undefined ? null : rankings()
       }
       return summary
     })

@@ -16,15 +16,26 @@ import { drained, type RunnerProcess, startRunner, until, writeConfig } from "..
 const root = mkdtempSync(join(tmpdir(), "groundstate-bad-"))
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 
-const stream = { ...chaosStream, source: { ...chaosStream.source, partitions: 1 }, ahead: "1m" }
-const settings = { log: { durability: "normal" }, cell: { checkpointEvery: "100ms" }, telemetry: { logLevel: "warning" } }
+const stream = { ...chaosStream, source: { ...chaosStream.source, partitions: 1 }, ahead: "20s" }
+const settings = {
+  log: { durability: "normal" },
+  cell: { checkpointEvery: "100ms" },
+  telemetry: { logLevel: "warning" }
+}
 const utf8 = new TextEncoder()
 const MiB = 1_048_576
 
 let count = 0
 const good = (more: Readonly<Record<string, unknown>> = {}) => {
   count++
-  return JSON.stringify({ device: `d${count % 5}`, ts: T0 + count * 100, id: `g-${count}`, load: 10, bytes: 1_000, ...more })
+  return JSON.stringify({
+    device: `d${count % 5}`,
+    ts: T0 + count * 100,
+    id: `g-${count}`,
+    load: 10,
+    bytes: 1_000,
+    ...more
+  })
 }
 const event = (inside: string) => `{"device":"d1","ts":${T0},${inside}}`
 
@@ -53,7 +64,8 @@ const corpus: ReadonlyArray<readonly [name: string, reason: string, value: strin
   ["10 MB", "too-large", event(`"note":"${"x".repeat(10_000_000)}"`)],
   ["10^6 fields", "too-large", event(Array.from({ length: 1_000_000 }, (_, n) => `"f${n}":${n}`).join(","))]
 ]
-const bytesOf = (value: string | Uint8Array | null) => (typeof value === "string" ? utf8.encode(value) : value)
+const bytesOf = (value: string | Uint8Array | null) =>
+  typeof value === "string" ? utf8.encode(value) : value
 
 /** Resident memory of a process, bytes; 0 where the system does not say. */
 const residentBytes = (pid: number): number => {
@@ -97,27 +109,38 @@ const letterAt = (way: Way, offsets: ReadonlyArray<number>) =>
 
 /** What must hold on every log. */
 const badInputSuite = (open: () => Way) => {
-  it("F16 F17: every record of the corpus is kept with its reason, the good ones around it are scored", { timeout: 120_000 }, async () => {
+  it("F16 F17: every record of the corpus is kept with its reason, the good ones around it are scored", {
+    timeout: 120_000
+  }, async () => {
     const way = open()
     const values = corpus.flatMap(([, , value]) => [utf8.encode(good()), bytesOf(value)])
     // Large ones alone: a producer's request has its own limit.
     let first = -1
+    const before = await cell(way)
+    const memory = residentBytes(way.runner.pid)
     for (let at = 0; at < values.length; at += 2) {
       const offset = await way.put(values.slice(at, at + 2))
       if (first < 0) first = offset
     }
-    const before = await cell(way)
-    const memory = residentBytes(way.runner.pid)
     const end = (await way.put([utf8.encode(good())])) + 1
     const status = await reach(way, end)
     expect(status.paused).toBeNull()
     accounted(status)
-    const letters = await letterAt(way, corpus.map((_, i) => first + 2 * i + 1))
+    const letters = await letterAt(
+      way,
+      corpus.map((_, i) => first + 2 * i + 1)
+    )
     for (const [i, [name, reason, value]] of corpus.entries()) {
       const offset = first + 2 * i + 1
       const letter = letters.get(offset)
       const original = bytesOf(value) ?? new Uint8Array(0)
-      expect(letter, name).toMatchObject({ id: `flows.0.${offset}`, reason, partition: 0, offset, attempts: 1 })
+      expect(letter, name).toMatchObject({
+        id: `flows.0.${offset}`,
+        reason,
+        partition: 0,
+        offset,
+        attempts: 1
+      })
       expect(letter.detail.length, name).toBeGreaterThan(0)
       expect(letter.size, name).toBe(original.length)
       const kept = Buffer.from(letter.bytes, "base64")
@@ -126,7 +149,8 @@ const badInputSuite = (open: () => Way) => {
       expect(letters.has(offset - 1), `the event before ${name}`).toBe(false)
     }
     expect(before.epoch).toBe(status.epoch)
-    expect(residentBytes(way.runner.pid) - memory).toBeLessThan(256 * MiB)
+    // F17 allows 64 MiB for a record; two of over ten megabytes are in flight here, in a process that has only just begun.
+    expect((residentBytes(way.runner.pid) - memory) / MiB, "MiB more").toBeLessThan(128)
     expect((await way.runner.ask("GET", "/readyz")).status).toBe(200)
   })
 
@@ -150,7 +174,8 @@ const badInputSuite = (open: () => Way) => {
     const device = "ordered"
     const at = T0 + 10_000_000
     const start = await cell(way)
-    const one = (ts: number, id: string, load = 10) => utf8.encode(JSON.stringify({ device, ts, id, load, bytes: 1_000 }))
+    const one = (ts: number, id: string, load = 10) =>
+      utf8.encode(JSON.stringify({ device, ts, id, load, bytes: 1_000 }))
     await way.put([
       one(at, "o1"),
       one(at - 15_000, "o2"),
@@ -198,9 +223,19 @@ describe("bad input on the embedded log", () => {
     way = {
       runner,
       put: async (values) =>
-        (await appendEmbedded(join(folder, "data"), "flows", values.map((value) => ({ partition: 0, value }))))[0].offset,
+        (
+          await appendEmbedded(
+            join(folder, "data"),
+            "flows",
+            values.map((value) => ({ partition: 0, value }))
+          )
+        )[0].offset,
       letters: async () =>
-        lettersOf((await readEmbedded(join(folder, "data"), "groundstate.deadletters")).records.map((one) => one.value))
+        lettersOf(
+          (await readEmbedded(join(folder, "data"), "groundstate.deadletters")).records.map(
+            (one) => one.value
+          )
+        )
     }
   }, 60_000)
   afterAll(async () => {
@@ -215,7 +250,10 @@ describe.skipIf(!kafkaAvailable())("bad input on Kafka", () => {
   let way: Way
   let close: () => Promise<unknown>
   beforeAll(async () => {
-    broker = await startKafka({ "message.max.bytes": String(40 * MiB), "socket.request.max.bytes": String(64 * MiB) })
+    broker = await startKafka({
+      "message.max.bytes": String(40 * MiB),
+      "socket.request.max.bytes": String(64 * MiB)
+    })
     const kafka = new KafkaJs({ brokers: [...broker.brokers], logLevel: logLevel.NOTHING })
     const admin = kafka.admin()
     await admin.connect()
@@ -237,7 +275,10 @@ describe.skipIf(!kafkaAvailable())("bad input on Kafka", () => {
     way = {
       runner,
       put: async (values) => {
-        const messages = values.map((value) => ({ partition: 0, value: value === null ? null : Buffer.from(value) }))
+        const messages = values.map((value) => ({
+          partition: 0,
+          value: value === null ? null : Buffer.from(value)
+        }))
         const [sent] = await producer.send({ topic: "flows", messages })
         return Number(sent.baseOffset)
       },
@@ -250,11 +291,18 @@ describe.skipIf(!kafkaAvailable())("bad input on Kafka", () => {
   })
   badInputSuite(() => way)
 
-  it("F18: batches in every codec are read, a bomb among them is buried by its offset, nothing is stuck", { timeout: 120_000 }, async () => {
+  it("F18: batches in every codec are read, a bomb among them is buried by its offset, nothing is stuck", {
+    timeout: 120_000
+  }, async () => {
     const first = (await cell(way)).endOffset
     const codecs = ["gzip", "snappy", "lz4", "zstd"]
-    for (const codec of codecs) produceWithJava(broker.brokers, "flows", "batch", { "compression.type": codec })
-    produceWithJava(broker.brokers, "flows", "bomb", { "compression.type": "gzip", "linger.ms": "0", "batch.size": "1" })
+    for (const codec of codecs)
+      produceWithJava(broker.brokers, "flows", "batch", { "compression.type": codec })
+    produceWithJava(broker.brokers, "flows", "bomb", {
+      "compression.type": "gzip",
+      "linger.ms": "0",
+      "batch.size": "1"
+    })
     const offset = await way.put([utf8.encode(good())])
     const status = await reach(way, offset + 1)
     accounted(status)
@@ -268,7 +316,9 @@ describe.skipIf(!kafkaAvailable())("bad input on Kafka", () => {
     }
     expect(reasons).toEqual(new Map([["missing-device", 20_000]]))
     const rest = [...letters.values()].filter((letter) => letter.offset >= first + 20_000)
-    expect(rest.map((letter) => letter.offset).sort((a, b) => a - b)).toEqual([20_000, 20_001, 20_002].map((n) => first + n))
+    expect(rest.map((letter) => letter.offset).sort((a, b) => a - b)).toEqual(
+      [20_000, 20_001, 20_002].map((n) => first + n)
+    )
     expect(rest.map((letter) => letter.reason).sort()).toEqual(["bad-json", "bad-json", "too-large"])
   })
 })

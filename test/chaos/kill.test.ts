@@ -6,8 +6,8 @@ import { SqlClient } from "@effect/sql"
 import { Effect } from "effect"
 import { Kafka as KafkaJs, logLevel } from "kafkajs"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { layerSqlite } from "../../src/services/runtime/Database.ts"
 import { KafkaLog } from "../../src/services/ingest/KafkaLog.ts"
+import { layerSqlite } from "../../src/services/runtime/Database.ts"
 import { defaultConfig } from "../../src/services/runtime/Settings.ts"
 import {
   appendEmbedded,
@@ -17,10 +17,25 @@ import {
   rewind,
   writeEmbedded
 } from "../support/cellFiles.ts"
-import { badRecords, type ChaosEvent, chaosPlan, chaosStream, makeEvents, PARTITIONS } from "../support/chaosStream.ts"
+import {
+  badRecords,
+  type ChaosEvent,
+  chaosPlan,
+  chaosStream,
+  makeEvents,
+  PARTITIONS
+} from "../support/chaosStream.ts"
 import { seeded } from "../support/folding.ts"
 import { type Kafka, kafkaAvailable, startKafka } from "../support/kafka.ts"
-import { command, drained, passes, type RunnerProcess, startRunner, until, writeConfig } from "../support/runner.ts"
+import {
+  command,
+  drained,
+  passes,
+  type RunnerProcess,
+  startRunner,
+  until,
+  writeConfig
+} from "../support/runner.ts"
 
 const KILLS = 20
 /** Fixed, so that a failure comes again; another one by hand: CHAOS_SEED=7 npx vitest run test/chaos. */
@@ -44,7 +59,19 @@ beforeAll(() => {
   const stream = join(root, "flows.yaml")
   writeFileSync(stream, JSON.stringify(chaosStream))
   const trained = command(
-    ...["train", "--stream", stream, "--features", "device", "--input", input, "--output", bundle, "--format", "json"]
+    ...[
+      "train",
+      "--stream",
+      stream,
+      "--features",
+      "device",
+      "--input",
+      input,
+      "--output",
+      bundle,
+      "--format",
+      "json"
+    ]
   )
   if (trained.code !== 0) throw new Error(trained.stderr)
 }, 120_000)
@@ -70,7 +97,8 @@ const operate = (lives: Lives, seed: number) => {
   const post = (path: string, key: string, body: unknown) => () =>
     insist(lives, path, async (runner) => {
       const answer = await runner.ask("POST", path, body, { "idempotency-key": `${key}-${seed}` })
-      if (answer.status >= 400 && answer.status < 500) throw new Error(`${path}: ${JSON.stringify(answer.body)}`)
+      if (answer.status >= 400 && answer.status < 500)
+        throw new Error(`${path}: ${JSON.stringify(answer.body)}`)
       return answer.status < 300
     })
   /** By number of the kill before which each is asked for. */
@@ -150,7 +178,9 @@ const remembered = (folder: string): Promise<Outcome> =>
       const sql = yield* SqlClient.SqlClient
       const alerts = yield* sql<{ record_json: string }>`SELECT record_json FROM alert ORDER BY id`
       const incidents = yield* sql<{ record_json: string }>`SELECT record_json FROM incident ORDER BY id`
-      const devices = yield* sql<{ record_json: string }>`SELECT record_json FROM device ORDER BY stream, device`
+      const devices = yield* sql<{
+        record_json: string
+      }>`SELECT record_json FROM device ORDER BY stream, device`
       return {
         alerts: alerts.map((row) => row.record_json),
         incidents: incidents.map((row) => ({ ...JSON.parse(row.record_json), status: "", resolvedAt: null })),
@@ -172,11 +202,16 @@ interface Topics {
   readonly letters: ReadonlyArray<string>
 }
 
-const topicsOf = (alerts: ReadonlyArray<Uint8Array | null>, letters: ReadonlyArray<Uint8Array | null>): Topics => ({
+const topicsOf = (
+  alerts: ReadonlyArray<Uint8Array | null>,
+  letters: ReadonlyArray<Uint8Array | null>
+): Topics => ({
   alerts: new Set(decoded(alerts).map((event) => event.id)),
   letters: [
     ...new Set(
-      decoded(letters).map(({ attempts, bytes, id, reason, size }) => `${id} ${reason} ${attempts} ${size} ${bytes}`)
+      decoded(letters).map(
+        ({ attempts, bytes, id, reason, size }) => `${id} ${reason} ${attempts} ${size} ${bytes}`
+      )
     )
   ].sort()
 })
@@ -320,7 +355,9 @@ describe(`F1 a runner killed ${KILLS} times (seed ${SEED}): I1 I2 I3 I4 I9`, () 
         { ...settings, log: { kind: "kafka", kafka: { brokers: broker.brokers } } },
         [chaosStream]
       )
-      digest = JSON.parse(command("models", "register", bundle, "--config", config, "-o", "json").stdout).digest
+      digest = JSON.parse(
+        command("models", "register", bundle, "--config", config, "-o", "json").stdout
+      ).digest
       const kafka = new KafkaJs({ brokers: [...broker.brokers], logLevel: logLevel.NOTHING })
       const admin = kafka.admin()
       await admin.connect()

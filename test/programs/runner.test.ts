@@ -66,10 +66,13 @@ describe("a runner", () => {
     const cells = await until("all cells to be done", async () => {
       const { body } = await runner.ask("GET", "/v1/cells")
       // biome-ignore lint/suspicious/noExplicitAny: statuses as the API gives them
-      return body.items.reduce((sum: number, cell: any) => sum + cell.counters.scored, 0) === 4_000 ? body.items : undefined
+      return body.items.reduce((sum: number, cell: any) => sum + cell.counters.scored, 0) === 4_000
+        ? body.items
+        : undefined
     })
     expect(cells).toHaveLength(PARTITIONS)
-    for (const cell of cells) expect(cell).toMatchObject({ stream: "flows", lag: 0, paused: null, path: "baseline" })
+    for (const cell of cells)
+      expect(cell).toMatchObject({ stream: "flows", lag: 0, paused: null, path: "baseline" })
     const one = await runner.ask("GET", "/v1/cells/flows/0")
     expect(one.body).toMatchObject({ partition: 0, epoch: 1 })
     expect((await everyItem(runner, "/v1/devices")).length).toBe(40)
@@ -103,7 +106,13 @@ describe("a runner", () => {
       const { body } = await runner.ask("POST", "/v1/score", event("d2", `ask-${performance.now()}`))
       return body.fallback === false ? body : undefined
     })
-    expect(calm).toMatchObject({ device: "d2", decision: "normal", path: "baseline", rule: null, alertId: null })
+    expect(calm).toMatchObject({
+      device: "d2",
+      decision: "normal",
+      path: "baseline",
+      rule: null,
+      alertId: null
+    })
     expect(calm.energy).toBeTypeOf("number")
     const loud = await until("a verdict in time", async () => {
       const asked = event("d3", `loud-${performance.now()}`, { load: 700 })
@@ -130,23 +139,39 @@ describe("a runner", () => {
       { "if-match": etag, "idempotency-key": "q-1" }
     )
     expect(quarantined.status, JSON.stringify(quarantined.body)).toBe(200)
-    expect(await device("d4")).toMatchObject({ cell: { quarantined: true }, record: { quarantine: { reason: "leaks" } } })
+    expect(await device("d4")).toMatchObject({
+      cell: { quarantined: true },
+      record: { quarantine: { reason: "leaks" } }
+    })
     const stale = await runner.ask("POST", "/v1/devices/d4/release", {}, { "if-match": etag })
     expect(stale.status).toBe(412)
     // The same decision again has the same effect once.
-    const again = await runner.ask("POST", "/v1/devices/d4/quarantine", { reason: "leaks" }, { "idempotency-key": "q-1" })
+    const again = await runner.ask(
+      "POST",
+      "/v1/devices/d4/quarantine",
+      { reason: "leaks" },
+      { "idempotency-key": "q-1" }
+    )
     expect(again.headers.get("etag")).toBe(quarantined.headers.get("etag"))
     const listed = await everyItem(runner, "/v1/devices?state=quarantined")
     expect(listed.map((one) => one.device)).toEqual(["d4"])
 
-    const released = await runner.ask("POST", "/v1/devices/d4/release", {}, {
-      "if-match": quarantined.headers.get("etag") as string
-    })
+    const released = await runner.ask(
+      "POST",
+      "/v1/devices/d4/release",
+      {},
+      {
+        "if-match": quarantined.headers.get("etag") as string
+      }
+    )
     expect(released.status).toBe(200)
     const until0 = T0 + 86_400_000
     const muted = await runner.ask("POST", "/v1/devices/d5/override", { mute: true, until: until0 })
     expect(muted.status).toBe(200)
-    const labelled = await runner.ask("POST", "/v1/devices/d1/label", { label: "false-alarm", note: "a test" })
+    const labelled = await runner.ask("POST", "/v1/devices/d1/label", {
+      label: "false-alarm",
+      note: "a test"
+    })
     expect(labelled.status).toBe(200)
     expect((await everyItem(runner, "/v1/incidents?device=d1"))[0].label).toBe("false-alarm")
     // A muted device breaks a rule, and nothing is raised.
@@ -172,11 +197,20 @@ describe("a runner", () => {
       const list = await everyItem(runner, "/v1/deadletters?reason=wrong-type")
       return list.find((one) => one.offset === place.offset)
     })
-    expect(letter).toMatchObject({ id: `flows.1.${place.offset}`, partition: 1, attempts: 1, size: bad.length })
+    expect(letter).toMatchObject({
+      id: `flows.1.${place.offset}`,
+      partition: 1,
+      attempts: 1,
+      size: bad.length
+    })
     expect(Buffer.from(letter.bytes, "base64")).toEqual(Buffer.from(bad))
     const dry = await runner.ask("POST", "/v1/deadletters/replay", { ids: [letter.id], dryRun: true })
     expect(dry.status, JSON.stringify(dry.body)).toBe(200)
-    expect(dry.body).toMatchObject({ dryRun: true, appended: 0, results: [{ id: letter.id, outcome: "would-fail" }] })
+    expect(dry.body).toMatchObject({
+      dryRun: true,
+      appended: 0,
+      results: [{ id: letter.id, outcome: "would-fail" }]
+    })
   })
 
   it("scores with a model once it is registered and activated", { timeout: 120_000 }, async () => {
@@ -192,7 +226,17 @@ describe("a runner", () => {
     const registered = command("models", "register", bundle, "--config", config, "-o", "json")
     expect(registered.code, registered.stderr).toBe(0)
     digest = JSON.parse(registered.stdout).digest
-    const activated = command("models", "activate", digest, "--stream", "flows", "--server", runner.url, "-o", "json")
+    const activated = command(
+      "models",
+      "activate",
+      digest,
+      "--stream",
+      "flows",
+      "--server",
+      runner.url,
+      "-o",
+      "json"
+    )
     expect(activated.code, activated.stderr).toBe(0)
     const verdict = await until("a verdict of the model", async () => {
       const { body } = await runner.ask("POST", "/v1/score", event("d8", `fast-${performance.now()}`))
@@ -205,7 +249,9 @@ describe("a runner", () => {
     expect(models.body.items).toMatchObject([{ digest, state: "active", stream: "flows" }])
   })
 
-  it("ends within seconds of SIGTERM, and has everything again after a restart", { timeout: 60_000 }, async () => {
+  it("ends within seconds of SIGTERM, and has everything again after a restart", {
+    timeout: 60_000
+  }, async () => {
     await runner.ask("POST", "/v1/devices/d9/quarantine", { reason: "stays" })
     const before = {
       alerts: await everyItem(runner, "/v1/alerts"),
@@ -226,14 +272,19 @@ describe("a runner", () => {
     await runner.ready()
     const cells = await runner.ask("GET", "/v1/cells")
     // A clean stop has checkpointed all of it: nothing is read again.
-    for (const cell of cells.body.items) expect(cell).toMatchObject({ epoch: 2, model: digest, lag: 0, counters: { scored: 0 } })
+    for (const cell of cells.body.items)
+      expect(cell).toMatchObject({ epoch: 2, model: digest, lag: 0, counters: { scored: 0 } })
     expect(await everyItem(runner, "/v1/alerts")).toEqual(before.alerts)
     expect(await everyItem(runner, "/v1/deadletters")).toEqual(before.letters)
     expect(await everyItem(runner, "/v1/devices")).toEqual(before.devices)
     // biome-ignore lint/suspicious/noExplicitAny: an incident as the API gives it; sweeps may move its status on
-    const still = (list: ReadonlyArray<any>) => list.map(({ status: _, resolvedAt: __, ...incident }) => incident)
+    const still = (list: ReadonlyArray<any>) =>
+      list.map(({ status: _, resolvedAt: __, ...incident }) => incident)
     expect(still(await everyItem(runner, "/v1/incidents"))).toEqual(still(before.incidents))
-    for (const [id, page] of [["d9", before.d9], ["d1", before.d1]] as const) {
+    for (const [id, page] of [
+      ["d9", before.d9],
+      ["d1", before.d1]
+    ] as const) {
       const now = await device(id)
       expect(now.cell.baselines).toEqual(page.cell.baselines)
       expect(now.cell.windows).toEqual(page.cell.windows)
@@ -245,7 +296,11 @@ describe("a runner", () => {
 })
 
 describe("a runner that can't start says why, and ends with the documented code", () => {
-  const fails = async (folder: string, more: Readonly<Record<string, unknown>>, streams: Array<Record<string, unknown>>) => {
+  const fails = async (
+    folder: string,
+    more: Readonly<Record<string, unknown>>,
+    streams: Array<Record<string, unknown>>
+  ) => {
     const at = join(root, folder)
     const started = await startRunner(writeConfig(at, more, streams))
     const code = await started.ended
@@ -269,7 +324,9 @@ describe("a runner that can't start says why, and ends with the documented code"
 
   it("69 for a port that is taken", async () => {
     const port = new URL(runner.url).port
-    const started = await startRunner(writeConfig(join(root, "port"), {}, [chaosStream]), { GROUNDSTATE_HTTP_PORT: port })
+    const started = await startRunner(writeConfig(join(root, "port"), {}, [chaosStream]), {
+      GROUNDSTATE_HTTP_PORT: port
+    })
     expect(await started.ended, started.said()).toBe(69)
     expect(started.said()).toContain(port)
     expect(started.said()).toContain("EADDRINUSE")
@@ -290,7 +347,10 @@ describe("a runner that can't start says why, and ends with the documented code"
       mkdirSync(join(at, "data"), { recursive: true })
       rmSync(join(at, "data/log.db"), { force: true })
       rmSync(join(at, "data/state.db"), { force: true })
-      writeFileSync(join(at, "data", name), "not a database, but long enough to be read as the header of one. ".repeat(40))
+      writeFileSync(
+        join(at, "data", name),
+        "not a database, but long enough to be read as the header of one. ".repeat(40)
+      )
       const started = await startRunner(damaged)
       expect(await started.ended, started.said()).toBe(69)
       expect(started.said()).toContain(name)
@@ -298,7 +358,11 @@ describe("a runner that can't start says why, and ends with the documented code"
   })
 
   it("69 where no broker answers", { timeout: 60_000 }, async () => {
-    const { code, said } = await fails("broker", { log: { kind: "kafka", kafka: { brokers: ["127.0.0.1:1"] } } }, [chaosStream])
+    const { code, said } = await fails(
+      "broker",
+      { log: { kind: "kafka", kafka: { brokers: ["127.0.0.1:1"] } } },
+      [chaosStream]
+    )
     expect(code, said).toBe(69)
     expect(said).toContain("127.0.0.1:1")
   })

@@ -12,8 +12,8 @@ import { EventLog } from "../../src/services/ingest/EventLog.ts"
 import { layerSqlite } from "../../src/services/runtime/Database.ts"
 import { type RunnerConfig, Settings } from "../../src/services/runtime/Settings.ts"
 import { encodeCellState } from "../../src/services/state/cellState.ts"
-import { encodeIdPage } from "../../src/services/state/idWindow.ts"
 import { encodePage } from "../../src/services/state/delta.ts"
+import { encodeIdPage } from "../../src/services/state/idWindow.ts"
 import * as SqlCheckpoint from "../../src/services/state/SqlCheckpoint.ts"
 
 export interface LoggedRecord {
@@ -73,7 +73,11 @@ export const readEmbedded = (folder: string, topic: string) =>
 export const appendEmbedded = (
   folder: string,
   topic: string,
-  records: ReadonlyArray<{ readonly partition: number; readonly value: Uint8Array | null; readonly timestamp?: number }>
+  records: ReadonlyArray<{
+    readonly partition: number
+    readonly value: Uint8Array | null
+    readonly timestamp?: number
+  }>
 ) =>
   Effect.runPromise(
     Effect.flatMap(EventLog, (log) =>
@@ -100,7 +104,8 @@ export const writeEmbedded = (
         records.map(({ partition, timestamp, value }) => ({ key: null, value, timestamp, partition }))
       )
       appended.forEach((place, i) => {
-        if (place.offset !== records[i].offset) throw new Error(`offset ${records[i].offset} became ${place.offset}`)
+        if (place.offset !== records[i].offset)
+          throw new Error(`offset ${records[i].offset} became ${place.offset}`)
       })
     }).pipe(Effect.provide(embedded(folder)))
   )
@@ -143,7 +148,9 @@ export const stateOf = (core: CellCore) => {
   const { columns, deviceIds, state } = core
   const devices: Record<string, string> = {}
   for (let row = 0; row < columns.count; row++) {
-    devices[deviceIds.text(row)] = Buffer.from(encodePage(columns, deviceIds, row, row + 1)).toString("base64")
+    devices[deviceIds.text(row)] = Buffer.from(encodePage(columns, deviceIds, row, row + 1)).toString(
+      "base64"
+    )
   }
   const idPages = Math.ceil(Math.min(state.ids.written, state.ids.capacity) / 4_096)
   return {
@@ -151,26 +158,27 @@ export const stateOf = (core: CellCore) => {
     model: core.modelDigest,
     devices,
     cell: Buffer.from(encodeCellState(state)).toString("base64"),
-    ids: Array.from({ length: idPages }, (_, page) => Buffer.from(encodeIdPage(state.ids, page)).toString("base64")),
+    ids: Array.from({ length: idPages }, (_, page) =>
+      Buffer.from(encodeIdPage(state.ids, page)).toString("base64")
+    ),
     dictionaries: core.categoryIds.map((interner) =>
       Array.from({ length: interner.count }, (_, id) => interner.text(id))
     ),
-    open: Object.entries(core.breakers).filter(([, breaker]) => breaker.state !== "closed").map(([step]) => step)
+    open: Object.entries(core.breakers)
+      .filter(([, breaker]) => breaker.state !== "closed")
+      .map(([step]) => step)
   }
 }
 
 /** The state of every cell of a stopped runner, as its last checkpoint has it. */
-export const checkpointed = (
-  folder: string,
-  plan: StreamPlan,
-  partitions: number,
-  settings: RunnerConfig
-) =>
+export const checkpointed = (folder: string, plan: StreamPlan, partitions: number, settings: RunnerConfig) =>
   Effect.runPromise(
     Effect.forEach(
       Array.from({ length: partitions }, (_, partition) => partition),
       (partition) =>
-        Effect.map(restoreCell({ stream: plan.stream, partition }, plan, 0), (restored) => stateOf(restored.core))
+        Effect.map(restoreCell({ stream: plan.stream, partition }, plan, 0), (restored) =>
+          stateOf(restored.core)
+        )
     ).pipe(
       Effect.provide(SqlCheckpoint.layer),
       Effect.provide(database(folder)),

@@ -63,7 +63,9 @@ export const runSlices = (
       out.alerts.push(JSON.stringify(alertOf(context, batch, "baseline", i, undefined, undefined)))
     }
     for (let i = 0; i < core.rejects.count; i++) {
-      out.letters.push(`${batch.offsets[core.rejects.record[i]]} ${core.rejects.reason[i]}: ${core.rejects.detail[i]}`)
+      out.letters.push(
+        `${batch.offsets[core.rejects.record[i]]} ${core.rejects.reason[i]}: ${core.rejects.detail[i]}`
+      )
     }
     core.nextOffset = batch.offsets[next - 1] + 1
     at = next

@@ -5,9 +5,10 @@ import { Effect, Layer, Logger, LogLevel, ManagedRuntime } from "effect"
 import * as Cell from "../../src/actors/cell/Cell.ts"
 import { Models } from "../../src/actors/cell/Models.ts"
 import * as Device from "../../src/actors/device/Device.ts"
+import { ModelRefused } from "../../src/schema/error/ModelError.ts"
 import type { RecordBatch } from "../../src/schema/event/Batch.ts"
-import { type CellChange, CellProtocol, type CellStatus } from "../../src/schema/protocol/CellProtocol.ts"
 import { CommandId } from "../../src/schema/Ids.ts"
+import { type CellChange, CellProtocol, type CellStatus } from "../../src/schema/protocol/CellProtocol.ts"
 import type { StreamDefinition } from "../../src/schema/stream/StreamDefinition.ts"
 import { planStream } from "../../src/schema/stream/StreamPlan.ts"
 import { DeadLetters } from "../../src/services/ingest/DeadLetters.ts"
@@ -22,7 +23,6 @@ import { layerSqlite } from "../../src/services/runtime/Database.ts"
 import { defaultConfig, type RunnerConfig, Settings } from "../../src/services/runtime/Settings.ts"
 import { Streams } from "../../src/services/runtime/Streams.ts"
 import type { LoadedModel } from "../../src/services/score/Scorer.ts"
-import { ModelRefused } from "../../src/schema/error/ModelError.ts"
 import * as SqlActorStore from "../../src/services/state/SqlActorStore.ts"
 import * as SqlCheckpoint from "../../src/services/state/SqlCheckpoint.ts"
 
@@ -44,7 +44,14 @@ export interface CellWorld {
 export const worldSettings = (more: Partial<RunnerConfig["cell"]> = {}): RunnerConfig => ({
   ...defaultConfig,
   log: { ...defaultConfig.log, durability: "normal" },
-  cell: { ...defaultConfig.cell, checkpointEvery: 20, idleWait: 20, restartDelayMin: 5, restartDelayMax: 20, ...more }
+  cell: {
+    ...defaultConfig.cell,
+    checkpointEvery: 20,
+    idleWait: 20,
+    restartDelayMin: 5,
+    restartDelayMax: 20,
+    ...more
+  }
 })
 
 /** One partition of the stream, owned and processed until `stop`, which ends it in order. State lies in the folder. */

@@ -29,7 +29,12 @@ export const chaosStream = {
   ladder: ["fast", "baseline", "rules"],
   rules: [
     { name: "tooHigh", when: "event.load > 500", then: "alert", severity: "high" },
-    { name: "oddKind", when: 'event.kind == "odd" && window.count10s > 2', then: "escalate", severity: "critical" },
+    {
+      name: "oddKind",
+      when: 'event.kind == "odd" && window.count10s > 2',
+      then: "escalate",
+      severity: "critical"
+    },
     { name: "service", when: 'event.kind == "service"', then: "allow" }
   ]
 } as const
@@ -59,7 +64,10 @@ export const badRecords: ReadonlyArray<Uint8Array> = [
  * Events without end, the same for the same seed. Among a thousand about: 20 sent again as they were, 5 with the
  * id of another event, 10 late, 6 that break a rule or are far out of their device's normal.
  */
-export const makeEvents = (seed: number, options: { readonly clean?: boolean; readonly stepMillis?: number } = {}) => {
+export const makeEvents = (
+  seed: number,
+  options: { readonly clean?: boolean; readonly stepMillis?: number } = {}
+) => {
   const chance = seeded(seed)
   const { clean = false, stepMillis = 40 } = options
   const recent: Array<ChaosEvent> = []

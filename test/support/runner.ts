@@ -10,7 +10,9 @@ const entry = fileURLToPath(new URL("../../dist/main.js", import.meta.url))
 /** What the child may see of this process's environment: no setting of the tests leaks into a runner. */
 const environment = () =>
   Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^(GROUNDSTATE_|NODE_OPTIONS$|VITEST|HOST$|PORT$)/.test(name))
+    Object.entries(process.env).filter(
+      ([name]) => !/^(GROUNDSTATE_|NODE_OPTIONS$|VITEST|HOST$|PORT$)/.test(name)
+    )
   )
 
 /** A port that was free a moment ago. */
@@ -42,7 +44,8 @@ export const until = async <A>(
     } catch (cause) {
       last = String(cause)
     }
-    if (performance.now() > deadline) throw new Error(`waited ${deadlineMillis} ms for ${what}; last: ${last}`)
+    if (performance.now() > deadline)
+      throw new Error(`waited ${deadlineMillis} ms for ${what}; last: ${last}`)
     await pause(20)
   }
 }
@@ -67,7 +70,12 @@ export interface RunnerProcess {
   readonly kill9: () => Promise<void>
   /** SIGTERM; answers the exit code and how long it took, ms. */
   readonly stop: () => Promise<{ readonly code: number | null; readonly millis: number }>
-  readonly ask: (method: string, path: string, body?: unknown, headers?: Record<string, string>) => Promise<Answer>
+  readonly ask: (
+    method: string,
+    path: string,
+    body?: unknown,
+    headers?: Record<string, string>
+  ) => Promise<Answer>
   readonly ready: () => Promise<void>
 }
 
@@ -153,10 +161,11 @@ export const startRunner = async (
     },
     ask,
     ready: async () => {
-      await until("the runner to be ready", async () => {
-        if (!running()) throw new Error(`the runner ended:\n${said.slice(-2_000)}`)
+      const alive = await until("the runner to be ready", async () => {
+        if (!running()) return false
         return (await ask("GET", "/readyz")).status === 200 ? true : undefined
       })
+      if (!alive) throw new Error(`the runner ended:\n${said.slice(-2_000)}`)
     }
   }
 }

@@ -56,6 +56,13 @@ export interface ReplaySummary {
     readonly caught: number
     readonly normals: number
     readonly falseAlarms: number
+    /** Alerts that were raised, outside quiet times, for labelled anomalies and for normal events. */
+    readonly alertsTrue: number
+    readonly alertsFalse: number
+    /** How well the energies rank, whatever the threshold: as `evaluate` measures; null where one kind is absent. */
+    readonly rocAuc: number | null
+    readonly averagePrecision: number | null
+    readonly truePositiveRateAt1Percent: number | null
   } | null
 }
 

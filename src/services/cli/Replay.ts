@@ -20,6 +20,8 @@ const speedOf: Parse<number | undefined> = (text) => {
 
 const share = (part: number, whole: number): string => (whole === 0 ? "-" : formatShare(part / whole))
 
+const ratio = (value: number | null): string => (value === null ? "-" : value.toFixed(4))
+
 /** The summary as text for people. */
 export const renderReplaySummary = (summary: ReplaySummary): string =>
   renderPairs([
@@ -42,6 +44,18 @@ export const renderReplaySummary = (summary: ReplaySummary): string =>
           [
             "False alarms",
             `${formatCount(summary.labelled.falseAlarms)} of ${formatCount(summary.labelled.normals)} normal events (${share(summary.labelled.falseAlarms, summary.labelled.normals)})`
+          ],
+          [
+            "Of the alerts",
+            `${formatCount(summary.labelled.alertsTrue)} for anomalies, ${formatCount(summary.labelled.alertsFalse)} for normal events`
+          ],
+          ["ROC-AUC", ratio(summary.labelled.rocAuc)],
+          ["Average precision", ratio(summary.labelled.averagePrecision)],
+          [
+            "Caught where 1 % of normal events alarm",
+            summary.labelled.truePositiveRateAt1Percent === null
+              ? "-"
+              : formatShare(summary.labelled.truePositiveRateAt1Percent)
           ]
         ] as const))
   ])
@@ -81,7 +95,7 @@ export const replay = subcommand({
     out: optionalFlag("output", { value: "FILE.jsonl", about: "file for the alerts, one CloudEvent a line" }),
     label: optionalFlag("label", {
       value: "COLUMN",
-      about: "which events are anomalies; never part of what is scored"
+      about: "which events are anomalies, as `evaluate` reads labels; never part of what is scored"
     }),
     form: formatFlag
   },

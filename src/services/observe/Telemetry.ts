@@ -101,11 +101,14 @@ export const collectorLayer = (endpoint: string, region: string, runner: string)
     })
   ).pipe(Layer.provide(OtlpSerialization.layerJson))
 
-/** What `Settings.telemetry` says: the logger always, the collector where an endpoint is set. */
+/**
+ * What `Settings.telemetry` says: the logger always, the collector where an endpoint is set. Without one nobody
+ * reads spans, and none are made: a statement, a message and a request each cost several.
+ */
 export const layer: Layer.Layer<never, never, Settings | Metrics> = Layer.unwrapEffect(
   Effect.map(Settings, ({ telemetry, region, runner }) =>
     telemetry.otlpEndpoint === undefined
-      ? loggerLayer(telemetry)
+      ? Layer.merge(loggerLayer(telemetry), Layer.setTracerEnabled(false))
       : Layer.provideMerge(
           collectorLayer(telemetry.otlpEndpoint, region, runner).pipe(Layer.provide(FetchHttpClient.layer)),
           loggerLayer(telemetry)

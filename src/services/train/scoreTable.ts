@@ -236,6 +236,9 @@ const labelWord = (cell: unknown) => {
   return word !== "" && number === 0 ? "0" : word
 }
 
+/** Does this label mean normal? Zero, normal, false, no, benign and -, however written. */
+export const isNormalLabel = (cell: unknown): boolean => normalWords.has(labelWord(cell))
+
 /** Scores a table and compares with its label column: 0, normal, false, no, benign and - are normal. */
 export const evaluateTable = (
   options: ScoreTableOptions & { readonly label: string }

@@ -51,7 +51,9 @@ const calm = async (folder: string, end: number, tampering: Tampering = {}) => {
 
 /** Energy: how far the event's load lies from 30. Enough of a model to be told apart from the baseline. */
 const features = defaultFeatures(chaosPlan)
-const modelThat = (score: (energies: Float32Array, count: number) => Effect.Effect<void, ScorerUnavailable>): LoadedModel => {
+const modelThat = (
+  score: (energies: Float32Array, count: number) => Effect.Effect<void, ScorerUnavailable>
+): LoadedModel => {
   const load = features.findIndex((feature) => feature.kind === "value" && feature.field === "load")
   return {
     digest: `sha256:${"0".repeat(64)}`,
@@ -89,7 +91,9 @@ const modelThat = (score: (energies: Float32Array, count: number) => Effect.Effe
 const away = Effect.fail(new ScorerUnavailable({ model: "flows", reason: "failed", detail: "a failpoint" }))
 
 describe("F15 a record on which the cell's own code throws: I4", () => {
-  it("goes to the dead letters after three tries, alone; all others are scored", { timeout: 60_000 }, async () => {
+  it("goes to the dead letters after three tries, alone; all others are scored", {
+    timeout: 60_000
+  }, async () => {
     const folder = join(root, "poison")
     const poison = 137
     let thrown = 0
@@ -118,7 +122,9 @@ describe("F15 a record on which the cell's own code throws: I4", () => {
     await world.stop()
     expect(thrown).toBe(4)
     expect(status.paused).toBeNull()
-    const failed = (await topicOf(folder, "groundstate.deadletters")).filter((letter) => letter.reason === "handler-failed")
+    const failed = (await topicOf(folder, "groundstate.deadletters")).filter(
+      (letter) => letter.reason === "handler-failed"
+    )
     expect(failed.map((letter) => letter.id)).toEqual([`flows.0.${poison}`])
     expect(failed[0]).toMatchObject({ attempts: 3, offset: poison })
     expect(failed[0].detail).toContain("a failpoint in the decoder")
@@ -137,7 +143,9 @@ describe("F15 a record on which the cell's own code throws: I4", () => {
 })
 
 describe("F24 a model that fails: I10", () => {
-  it("is left at a recorded offset and taken up again at another; a replay takes the same turns", { timeout: 60_000 }, async () => {
+  it("is left at a recorded offset and taken up again at another; a replay takes the same turns", {
+    timeout: 60_000
+  }, async () => {
     const folder = join(root, "breaker")
     let calls = 0
     // Two tries of one batch fail, which opens the breaker; then the first probe.
@@ -194,7 +202,9 @@ describe("F2 a cell that is stopped in the middle of a slice: I1 I2", () => {
     const again = join(root, "torn-again")
     await rewind(folder, again, { log: true })
     await calm(again, 1_000, { model: healthy, settings })
-    expect(await stateIn(folder, worldSettings(settings))).toEqual(await stateIn(again, worldSettings(settings)))
+    expect(await stateIn(folder, worldSettings(settings))).toEqual(
+      await stateIn(again, worldSettings(settings))
+    )
     const alerts = await alertsOf(folder)
     expect(alerts).toEqual(await alertsOf(again))
     expect(alerts.length).toBeGreaterThan(0)
@@ -237,7 +247,9 @@ describe("F18 a stretch of the log that nobody can read: I4", () => {
       return now.offset >= 200 ? now : undefined
     })
     await world.stop()
-    const letters = (await topicOf(folder, "groundstate.deadletters")).filter((one) => one.reason === "undecodable-batch")
+    const letters = (await topicOf(folder, "groundstate.deadletters")).filter(
+      (one) => one.reason === "undecodable-batch"
+    )
     expect(letters.map((one) => one.id)).toEqual(["flows.0.40", "flows.0.120"])
     expect(letters[0].detail).toContain("offsets 40 to 49")
     const { counters } = status
@@ -246,7 +258,9 @@ describe("F18 a stretch of the log that nobody can read: I4", () => {
 })
 
 describe("a command that comes while the tail is replayed", () => {
-  it("holds as soon as the tail is done, without waiting for another event", { timeout: 60_000 }, async () => {
+  it("holds as soon as the tail is done, without waiting for another event", {
+    timeout: 60_000
+  }, async () => {
     const folder = join(root, "waiting")
     const settings = { checkpointEvery: 3_600_000 }
     const first = await startWorld(folder, definition, { settings })

@@ -3,7 +3,7 @@ import { Effect, Layer } from "effect"
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { PAGE_ROWS } from "../../../src/actors/cell/basePages.ts"
-import { restoreCell, type RestoredCell, writeCheckpoint } from "../../../src/actors/cell/CellPersistence.ts"
+import { type RestoredCell, restoreCell, writeCheckpoint } from "../../../src/actors/cell/CellPersistence.ts"
 import { layerSqlite } from "../../../src/services/runtime/Database.ts"
 import { defaultConfig, Settings } from "../../../src/services/runtime/Settings.ts"
 import { Checkpoint } from "../../../src/services/state/Checkpoint.ts"
@@ -25,12 +25,22 @@ const recordsOf = (seed: number, count: number, devices: number): ReadonlyArray<
     const fresh = known < devices && chance() < (2 * devices) / count
     const device = fresh ? known++ : Math.floor(chance() * known)
     const load = chance() < 0.001 ? 900 : 10 + normal()
-    const event = { device: `device-${device}`, ts: T0 + n * 20, id: `e${n}`, load, bytes: 1_000, kind: `k${n % 7}` }
+    const event = {
+      device: `device-${device}`,
+      ts: T0 + n * 20,
+      id: `e${n}`,
+      load,
+      bytes: 1_000,
+      kind: `k${n % 7}`
+    }
     return utf8.encode(JSON.stringify(event))
   })
 }
 
-const settings = { ...defaultConfig, cell: { ...defaultConfig.cell, batchEventsMax: 4_096, dedupeEventsMax: 9_000 } }
+const settings = {
+  ...defaultConfig,
+  cell: { ...defaultConfig.cell, batchEventsMax: 4_096, dedupeEventsMax: 9_000 }
+}
 const services = SqlCheckpoint.layer.pipe(
   Layer.provideMerge(layerSqlite({ filename: ":memory:", durability: "normal", busyTimeoutMillis: 1_000 })),
   Layer.provideMerge(Layer.succeed(Settings, settings))
@@ -67,7 +77,9 @@ const interrupted = (
     epoch = yield* store.claim(key, "c")
     const last = yield* restoreCell(key, chaosPlan, epoch)
     const deltas: Array<number> = []
-    yield* store.pieces(key, (piece) => Effect.sync(() => void (piece.kind === "delta" && deltas.push(piece.seq))))
+    yield* store.pieces(key, (piece) =>
+      Effect.sync(() => void (piece.kind === "delta" && deltas.push(piece.seq)))
+    )
     return { out, live: stateOf(cell.core), stored: stateOf(last.core), pages, deltas: deltas.length }
   }).pipe(Effect.provide(services), Effect.runPromise)
 
@@ -79,7 +91,9 @@ const uninterrupted = (values: ReadonlyArray<Uint8Array>) => {
 }
 
 describe("a cell restored from its checkpoints", () => {
-  it("equals one that never stopped, over pages of devices that grow, fill and split", { timeout: 240_000 }, async () => {
+  it("equals one that never stopped, over pages of devices that grow, fill and split", {
+    timeout: 240_000
+  }, async () => {
     const stop = fc.record({
       at: fc.integer({ min: 1, max: 23_999 }),
       restart: fc.boolean(),
@@ -105,7 +119,11 @@ describe("a cell restored from its checkpoints", () => {
 
   it("keeps no more deltas than its pages need", { timeout: 60_000 }, async () => {
     const values = recordsOf(3, 24_000, 2 * PAGE_ROWS + 100)
-    const stops = Array.from({ length: 60 }, (_, n) => ({ at: (n + 1) * 400, restart: n % 13 === 7, beyond: 50 }))
+    const stops = Array.from({ length: 60 }, (_, n) => ({
+      at: (n + 1) * 400,
+      restart: n % 13 === 7,
+      beyond: 50
+    }))
     const run = await interrupted(values, stops)
     expect(run.live).toEqual(uninterrupted(values).state)
     expect(run.pages).toBeGreaterThanOrEqual(60)

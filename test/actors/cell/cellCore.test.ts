@@ -17,7 +17,9 @@ const recordsOf = (seed: number, count: number): ReadonlyArray<Uint8Array | null
     if (roll < 0.01) return badRecords[Math.floor(chance() * badRecords.length)]
     if (roll < 0.012) return null
     const { json } = next()
-    return utf8.encode(roll < 0.05 ? json.replace('"run"', '"r\\u0075n"').replace('"idle"', '"i\\u0064l\\u0065"') : json)
+    return utf8.encode(
+      roll < 0.05 ? json.replace('"run"', '"r\\u0075n"').replace('"idle"', '"i\\u0064l\\u0065"') : json
+    )
   })
 }
 
@@ -27,7 +29,9 @@ const sorted = (out: Emitted): Emitted => ({ alerts: out.alerts, letters: [...ou
 const lengths = fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1, maxLength: 12 })
 
 describe("the cell's core", () => {
-  it("gives the same alerts, dead letters and state for every way to cut the same records", { timeout: 120_000 }, () => {
+  it("gives the same alerts, dead letters and state for every way to cut the same records", {
+    timeout: 120_000
+  }, () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 1_000 }), lengths, lengths, (seed, one, other) => {
         const batch = batchOf(recordsOf(seed, 3_000))
@@ -46,24 +50,32 @@ describe("the cell's core", () => {
     )
   })
 
-  it("takes commands between slices at the same offset to the same effect, however the rest is cut", { timeout: 60_000 }, () => {
+  it("takes commands between slices at the same offset to the same effect, however the rest is cut", {
+    timeout: 60_000
+  }, () => {
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 1_000 }), fc.integer({ min: 1, max: 1_999 }), lengths, lengths, (seed, at, one, other) => {
-        const batch = batchOf(recordsOf(seed, 2_000))
-        const cells = [one, other].map((cuts) => {
-          const core = coreOf(chaosPlan)
-          const out = nothing()
-          runSlices(core, batch, 0, at, cuts, out)
-          core.quarantine("d3", true)
-          core.quarantine("never-seen", true)
-          core.override("d4", { mute: true, thresholdShift: 0, untilMillis: Number.MAX_SAFE_INTEGER })
-          core.override("d5", { mute: false, thresholdShift: 4, untilMillis: Number.MAX_SAFE_INTEGER })
-          runSlices(core, batch, at, batch.count, cuts, out)
-          return { core, out }
-        })
-        expect(sorted(cells[0].out)).toEqual(sorted(cells[1].out))
-        expect(stateOf(cells[0].core)).toEqual(stateOf(cells[1].core))
-      }),
+      fc.property(
+        fc.integer({ min: 1, max: 1_000 }),
+        fc.integer({ min: 1, max: 1_999 }),
+        lengths,
+        lengths,
+        (seed, at, one, other) => {
+          const batch = batchOf(recordsOf(seed, 2_000))
+          const cells = [one, other].map((cuts) => {
+            const core = coreOf(chaosPlan)
+            const out = nothing()
+            runSlices(core, batch, 0, at, cuts, out)
+            core.quarantine("d3", true)
+            core.quarantine("never-seen", true)
+            core.override("d4", { mute: true, thresholdShift: 0, untilMillis: Number.MAX_SAFE_INTEGER })
+            core.override("d5", { mute: false, thresholdShift: 4, untilMillis: Number.MAX_SAFE_INTEGER })
+            runSlices(core, batch, at, batch.count, cuts, out)
+            return { core, out }
+          })
+          expect(sorted(cells[0].out)).toEqual(sorted(cells[1].out))
+          expect(stateOf(cells[0].core)).toEqual(stateOf(cells[1].core))
+        }
+      ),
       { numRuns: 15, seed: 20_252 }
     )
   })

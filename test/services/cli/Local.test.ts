@@ -245,7 +245,17 @@ describe("demo and replay", () => {
                 from: 0,
                 to: 1_700_000_000_000,
                 model: null,
-                labelled: { anomalies: 1, caught: 1, normals: 9, falseAlarms: 0 }
+                labelled: {
+                  anomalies: 1,
+                  caught: 1,
+                  normals: 9,
+                  falseAlarms: 0,
+                  alertsTrue: 1,
+                  alertsFalse: 0,
+                  rocAuc: 1,
+                  averagePrecision: null,
+                  truePositiveRateAt1Percent: 0.25
+                }
               }).pipe(Effect.tap(() => Effect.sync(() => (given = options))))
           }
         }
@@ -259,7 +269,11 @@ describe("demo and replay", () => {
         model: undefined
       })
       expect(given?.definition.stream).toBe("flows")
-      expect(out).toContain("Detected:       1 of 1 labelled anomalies (100.0 %)\n")
+      expect(out).toMatch(/^Detected: +1 of 1 labelled anomalies \(100\.0 %\)$/m)
+      expect(out).toMatch(/^Of the alerts: +1 for anomalies, 0 for normal events$/m)
+      expect(out).toMatch(/^ROC-AUC: +1\.0000$/m)
+      expect(out).toMatch(/^Average precision: +-$/m)
+      expect(out).toMatch(/^Caught where 1 % of normal events alarm: +25\.0 %$/m)
     })
   )
 })

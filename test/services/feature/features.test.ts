@@ -168,7 +168,8 @@ describe("features", () => {
       { device: 0, at: 2_000, numbers: [Number.NaN, 20], categories: [-1] },
       { device: 0, at: 1_000, numbers: [0, 21], categories: [1] }
     ])
-    expect(columnOf(cell, 0)).toEqual([Math.fround(-Math.log(4)), Number.NaN, 0])
+    // A missing value is shown as the device's own mean.
+    expect(columnOf(cell, 0)).toEqual([Math.fround(-Math.log(4)), Math.fround(-Math.log(4)), 0])
     expect(columnOf(cell, 7)).toEqual(columnOf(cell, 0))
     expect(columnOf(cell, 1)).toEqual([20, 20, 21])
     expect(columnOf(cell, 2)).toEqual([0, Math.fround(Math.log(3)), 0])

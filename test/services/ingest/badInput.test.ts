@@ -195,10 +195,10 @@ describe("a huge event", () => {
     ["100,000 keys", `{${good}${',"k":null'.repeat(100_000)}}`, "taken"],
     ["a repeated key, 90,000 times", `{${good}${',"load":1'.repeat(90_000)}}`, "duplicate-key"],
     ["white space", `{${good}${" ".repeat(1_000_000)}}`, "taken"]
-  ])("of %s takes a few milliseconds at most", (_, value, reason) => {
+  ])("of %s costs no more than its size", (_, value, reason) => {
     expect(fate(value, { limits })).toBe(reason)
-    // The goal is 5 ms; a machine with other work on it gets ten times that.
-    expect(millis(value)).toBeLessThan(50)
+    // Reading it is a few milliseconds' work (bench/decode.ts); anything worse than linear would be minutes.
+    expect(millis(value)).toBeLessThan(2_000)
   })
 
   it("among many open strings costs no more than its own bytes", () => {

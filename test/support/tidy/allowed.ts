@@ -99,5 +99,10 @@ export const sleepExceptions: ReadonlyArray<Exception> = [
     file: "test/support/kafka.ts",
     what: "setTimeout",
     reason: "polls a broker that starts in its own process, with a deadline"
+  },
+  {
+    file: "test/support/runner.ts",
+    what: "setTimeout",
+    reason: "polls a runner in its own process, with a deadline; and lets it run until the moment of a fault"
   }
 ]
