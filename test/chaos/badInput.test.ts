@@ -11,7 +11,7 @@ import { appendEmbedded, readEmbedded, readTopic } from "../support/cellFiles.ts
 import { chaosStream, T0 } from "../support/chaosStream.ts"
 import { produceWithJava } from "../support/javaProducer.ts"
 import { type Kafka, kafkaAvailable, startKafka } from "../support/kafka.ts"
-import { drained, type RunnerProcess, startRunner, until, writeConfig } from "../support/runner.ts"
+import { drained, type RunnerProcess, startRunner, type Told, until, writeConfig } from "../support/runner.ts"
 
 const root = mkdtempSync(join(tmpdir(), "groundstate-bad-"))
 afterAll(() => rmSync(root, { recursive: true, force: true }))
@@ -77,8 +77,6 @@ const residentBytes = (pid: number): number => {
   }
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: letters and statuses as they are stored and told
-type Told = any
 const lettersOf = (values: ReadonlyArray<Uint8Array | null>): ReadonlyArray<Told> => [
   ...new Map(
     values.map((value) => {

