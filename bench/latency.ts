@@ -4,12 +4,15 @@ import { type Consumer, Kafka as KafkaJs, logLevel } from "kafkajs"
 import type { Kafka } from "../test/support/kafka.ts"
 import {
   cpuSeconds,
+  OTHER_CORE,
   pause,
+  pinSelf,
   preparePlace,
   type Sent,
   startBroker,
   startProducer,
-  startRunner
+  startRunner,
+  WORK_CORE
 } from "./live.ts"
 import { type Question, quantile, type Row, round, summaryOf } from "./report.ts"
 
@@ -49,6 +52,8 @@ const listen = async (
   await consumer.connect()
   await consumer.subscribe({ topic, fromBeginning: false })
   await consumer.run({
+    autoCommit: false,
+    partitionsConsumedConcurrently: PARTITIONS,
     eachBatch: async ({ batch }) => {
       for (const message of batch.messages) {
         const seen = message.value === null ? undefined : read(message.value)
@@ -132,7 +137,10 @@ export const latency: Question = async () => {
     await admin.connect()
     await admin.createTopics({ topics: [{ topic: "echo", numPartitions: PARTITIONS }], waitForLeaders: true })
     await admin.disconnect()
+    // The limit's consumer takes every event, as the runner does, and so has the runner's core.
+    pinSelf(WORK_CORE)
     const limit = await phases(kafka, "echo", "echo", readEvent)
+    pinSelf(OTHER_CORE)
     const place = await preparePlace(kafka, "flows", PARTITIONS)
     const runner = await startRunner(place, PARTITIONS)
     const cpu = cpuSeconds(runner.pid)

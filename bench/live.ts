@@ -30,6 +30,9 @@ const pin = (core: number, pid: number): void => {
   if (pins) spawnSync("taskset", ["-a", "-c", "-p", String(core), String(pid)], { stdio: "ignore" })
 }
 
+/** Puts the bench itself on a core: a consumer that is compared with the runner runs where the runner would. */
+export const pinSelf = (core: number): void => pin(core, process.pid)
+
 /** CPU seconds, user and system, that a process has used with all its threads. */
 export const cpuSeconds = (pid: number): number => {
   const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ")

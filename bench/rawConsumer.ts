@@ -12,6 +12,7 @@ let cpu = process.cpuUsage()
 await consumer.connect()
 await consumer.subscribe({ topic, fromBeginning: true })
 await consumer.run({
+  autoCommit: false,
   partitionsConsumedConcurrently: 8,
   eachBatch: async ({ batch }) => {
     if (from < 0) {

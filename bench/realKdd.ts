@@ -57,7 +57,7 @@ const write = async (file: string, head: string | undefined, rows: Iterable<stri
   for (const row of rows) {
     lot += `${row}\n`
     if (lot.length < 1 << 20) continue
-    if (!out.write(lot)) await new Promise((resolve) => out.once("drain", resolve))
+    if (!out.write(lot)) await new Promise<void>((resolve) => out.once("drain", () => resolve()))
     lot = ""
   }
   await new Promise<void>((resolve) => out.end(lot, "utf8", () => resolve()))

@@ -26,6 +26,7 @@ import { Streams } from "../services/runtime/Streams.ts"
 import { Projections } from "../services/state/Projections.ts"
 import { emptyTally, type Tally, tallyAlert, tallySummary } from "./demoTally.ts"
 import { entryPoint } from "./entryPoint.ts"
+import { portProblem } from "./port.ts"
 import { runnerLayer } from "./Runner.ts"
 
 /** Clean reports per device that the model is trained on. */
@@ -166,7 +167,8 @@ export const demo = (options: DemoOptions, show: (state: DashboardState) => Effe
         injectEvery: INJECT_EVERY,
         lengths: { drift: [40, 60] }
       })
-      const settings = settingsFor(folder, options.port)
+      const taken = yield* portProblem(defaultConfig.http.host, options.port)
+      const settings = settingsFor(folder, taken === undefined ? options.port : 0)
       return yield* play(options, folder, warm, show).pipe(
         Effect.provide(simulated.pipe(Layer.provideMerge(runnerLayer(settings, [definition]))))
       )

@@ -221,27 +221,31 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
 
       /** Records a change, in a transaction, before its first effect; a known command id answers as it did then. */
       command: (commandId: string, change: CellChange) =>
-        lock
-          .withPermits(1)(
-            Effect.gen(function* () {
-              const live = context
-              if (live === undefined) {
-                return yield* new CellUnavailable({
-                  stream,
-                  partition,
-                  detail: pauseDetail ?? `it is ${paused ?? "starting"}`
-                })
-              }
-              return yield* applyChange(live, commandId, change)
-            })
-          )
-          .pipe(
-            Effect.catchTags({
-              StorageUnavailable: (error) =>
-                Effect.fail(new CellUnavailable({ stream, partition, detail: error.detail })),
-              Fenced: (error) =>
-                Effect.fail(new CellUnavailable({ stream, partition, detail: error.message }))
-            })
-          )
+        // A model is opened before the cell stands still for it; what is wrong with it is told under the lock.
+        (change._tag === "UseModel" && change.digest !== null && context !== undefined
+          ? Effect.ignore(context.model.check(change.digest))
+          : Effect.void
+        ).pipe(
+          Effect.zipRight(
+            lock.withPermits(1)(
+              Effect.gen(function* () {
+                const live = context
+                if (live === undefined) {
+                  return yield* new CellUnavailable({
+                    stream,
+                    partition,
+                    detail: pauseDetail ?? `it is ${paused ?? "starting"}`
+                  })
+                }
+                return yield* applyChange(live, commandId, change)
+              })
+            )
+          ),
+          Effect.catchTags({
+            StorageUnavailable: (error) =>
+              Effect.fail(new CellUnavailable({ stream, partition, detail: error.detail })),
+            Fenced: (error) => Effect.fail(new CellUnavailable({ stream, partition, detail: error.message }))
+          })
+        )
     }
   })

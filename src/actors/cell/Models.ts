@@ -33,7 +33,11 @@ export class Models extends Context.Tag("groundstate/actors/cell/Models")<
           ),
         idleTimeToLive: KEEP
       })
-      return { open: (digest) => RcMap.get(opened, digest) }
+      return {
+        open: (digest) =>
+          // A version that could not be opened is tried anew by whoever asks next.
+          RcMap.get(opened, digest).pipe(Effect.tapError(() => RcMap.invalidate(opened, digest)))
+      }
     })
   )
 }

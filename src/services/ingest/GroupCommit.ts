@@ -60,6 +60,11 @@ export const makePlacement = () => {
   }
 }
 
+/** One round of the event loop: whatever has arrived is read. */
+const socketsTurn = Effect.async<void>((resume) => {
+  setImmediate(() => resume(Effect.void))
+})
+
 /** One permit stands for this many bytes under way. */
 const PERMIT_BYTES = 1_024
 
@@ -100,6 +105,9 @@ export const makeGroupCommit = (
     const nextGroup = Effect.gen(function* () {
       const first = held ?? (yield* Queue.take(queue))
       held = undefined
+      // Requests that are already at the door come in with this group: a write may hold the event loop, and
+      // without a turn for the sockets every one of them would pay for a group of its own.
+      yield* socketsTurn
       const group = [first]
       let size = first.size
       while (size < limits.groupBytesMax) {
