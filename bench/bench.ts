@@ -1,5 +1,6 @@
 // Runs the benches one after the other, each in a process of its own, and prints what they found as a table.
-// node dist/bench/bench.js [--only cell,latency] [--rounds 5] [--minutes 1]; figures also go to bench/results/.
+// node dist/bench/bench.js [--only cell,latency] [--rounds 5] [--minutes 1] [--keep]; figures also go to
+// bench/results/, with --keep under a name that git does not ignore.
 import { fork } from "node:child_process"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -21,6 +22,7 @@ const { values } = parseArgs({
     only: { type: "string" },
     rounds: { type: "string", default: "5" },
     minutes: { type: "string", default: "1" },
+    keep: { type: "boolean", default: false },
     child: { type: "string" }
   }
 })
@@ -71,7 +73,7 @@ if (values.child !== undefined) {
     }
   }
   const results = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "bench", "results")
-  const path = writeResults(results, all, failed)
+  const path = writeResults(results, values.keep, all, failed)
   process.stdout.write(`${tableOf(all)}\n`)
   say(`figures: ${path}`)
   process.exit(failed.length === 0 ? 0 : 1)

@@ -93,15 +93,16 @@ export const machine = () => ({
   platform: `${process.platform} ${process.arch}`
 })
 
-/** Writes `bench/results/<date>.json`; answers its path. */
+/** Writes `<date>.json`, or `<date>.local.json`, which git ignores, where it is not to be kept; answers its path. */
 export const writeResults = (
   folder: string,
+  keep: boolean,
   rows: ReadonlyArray<Row>,
   failed: ReadonlyArray<string>
 ): string => {
   const date = new Date().toISOString()
   mkdirSync(folder, { recursive: true })
-  const path = join(folder, `${date.slice(0, 19).replaceAll(":", "")}.json`)
+  const path = join(folder, `${date.slice(0, 19).replaceAll(":", "")}${keep ? "" : ".local"}.json`)
   writeFileSync(path, `${JSON.stringify({ date, machine: machine(), failed, rows }, null, 1)}\n`)
   return path
 }
