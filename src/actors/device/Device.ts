@@ -155,7 +155,11 @@ const build = Effect.gen(function* () {
         let fresh = 0
         yield* write((record) =>
           Effect.gen(function* () {
-            const taken = yield* store.knownAlerts(payload.alerts.map((alert) => alert.id))
+            // A device without a record has never taken an alert.
+            const taken =
+              record.version === 0
+                ? new Set<string>()
+                : yield* store.knownAlerts(payload.alerts.map((alert) => alert.id))
             const seen = new Set(taken)
             const alerts = payload.alerts.filter((alert) => !seen.has(alert.id) && seen.add(alert.id))
             fresh = alerts.length

@@ -44,14 +44,12 @@ const make = Effect.gen(function* () {
       Effect.catchTag("SqlError", (error) => Effect.fail(storageError(operation)(error as SqlError)))
     )
 
-  /** `count` numbers in a row of one rising sequence, inside the caller's transaction. */
-  const nextSequence = (name: string, count: number) =>
-    Effect.gen(function* () {
-      yield* sql`INSERT INTO sequence (name, value) VALUES (${name}, ${count})
-        ON CONFLICT (name) DO UPDATE SET value = sequence.value + ${count}`
-      const rows = yield* sql<{ value: number }>`SELECT value FROM sequence WHERE name = ${name}`
-      return Number(rows[0].value) - count + 1
-    })
+  /** The first of `count` numbers in a row of the one rising sequence, inside the caller's transaction. */
+  const nextSequence = (count: number) =>
+    sql<{ value: number }>`INSERT INTO sequence (name, value) VALUES ('change', ${count})
+      ON CONFLICT (name) DO UPDATE SET value = sequence.value + excluded.value RETURNING value`.pipe(
+      Effect.map((rows) => Number(rows[0].value) - count + 1)
+    )
 
   const store = ActorStore.of({
     device: (stream, device) =>
@@ -83,7 +81,8 @@ const make = Effect.gen(function* () {
             const stored = yield* sql<{ version: number }>`SELECT version FROM device
               WHERE stream = ${record.stream} AND device = ${record.device}`
             if ((stored.length === 0 ? 0 : Number(stored[0].version)) !== record.version - 1) return false
-            const changed = yield* nextSequence("device", 1)
+            let next = yield* nextSequence(1 + write.incidents.length + write.alerts.length)
+            const changed = next++
             const open = record.incident !== null && record.incident.status !== "resolved"
             const row = {
               stream: record.stream,
@@ -100,7 +99,7 @@ const make = Effect.gen(function* () {
                 record_json = excluded.record_json, incident_open = excluded.incident_open,
                 quarantined = excluded.quarantined, overridden = excluded.overridden, changed = excluded.changed`
             for (const incident of write.incidents) {
-              const seq = yield* nextSequence("incident", 1)
+              const seq = next++
               yield* sql`INSERT INTO incident ${sql.insert({
                 id: incident.id,
                 stream: incident.stream,
@@ -113,7 +112,7 @@ const make = Effect.gen(function* () {
                 last_alert_at = excluded.last_alert_at, record_json = excluded.record_json`
             }
             if (write.alerts.length > 0) {
-              const first = yield* nextSequence("alert", write.alerts.length)
+              const first = next
               yield* sql`INSERT INTO alert ${sql.insert(
                 write.alerts.map(({ alert, incident }, index) => ({
                   id: alert.id,
