@@ -14,11 +14,11 @@ const securityHeaders = {
   "cross-origin-resource-policy": "same-origin"
 }
 
-/** The reference page carries its script and styles inside; it may ask this server, and nobody else. */
+/** The reference page carries its script, styles and a WebAssembly module inside; it may ask this server, and nobody else. */
 const pageHeaders = {
   ...securityHeaders,
   "content-security-policy":
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:; " +
+    "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval'; style-src 'unsafe-inline'; img-src 'self' data:; " +
     "font-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 }
 
