@@ -29,10 +29,9 @@ export const moveBreaker = (
     )
     applyState(context, change)
     context.metrics.breaker(context.key.stream, context.key.partition, step, open ? "open" : "closed")
-    yield* Effect.logWarning(open ? `model rung ${step} is left` : `model rung ${step} is used again`, {
-      offset,
-      reason
-    })
+    yield* Effect.logWarning(open ? `model rung ${step} is left` : `model rung ${step} is used again`).pipe(
+      Effect.annotateLogs({ offset, reason })
+    )
   })
 
 const commandKinds: Readonly<Partial<Record<CellChange["_tag"], CommandKind>>> = {

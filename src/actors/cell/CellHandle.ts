@@ -128,7 +128,7 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
           pauseDetail = error.message
           health.report(component, { ready: false, reason: `${cause}: ${error.message}` })
           return first
-            ? Effect.logWarning(`cell ${name} waits`, { cause, detail: error.message })
+            ? Effect.annotateLogs(Effect.logWarning(`cell ${name} waits`), { cause, detail: error.message })
             : Effect.void
         }),
       resume: (cause: PauseCause) =>
@@ -137,7 +137,7 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
           paused = undefined
           pauseDetail = undefined
           health.report(component, { ready: true, reason: null })
-          return Effect.logInfo(`cell ${name} goes on`, { cause })
+          return Effect.annotateLogs(Effect.logInfo(`cell ${name} goes on`), { cause })
         }),
       retrySchedule: (wait: "500 millis") => Schedule.spaced(wait),
 

@@ -87,7 +87,7 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
           const millis = performance.now() - from
           handle.checkpointed(restored.core.nextOffset, yield* Clock.currentTimeMillis, written.bytes, millis)
           yield* reader.commit(restored.core.nextOffset).pipe(Effect.ignore)
-          if (reason === "end") yield* Effect.logDebug("checkpoint at the end", { stream, partition })
+          if (reason === "end") yield* Effect.logDebug("checkpoint at the end")
         })
 
       yield* handle.attach(context)
@@ -100,7 +100,9 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
           .locked(Effect.suspend(() => (restored.core.whole ? checkpoint("end") : Effect.void)))
           .pipe(Effect.interruptible, Effect.timeout("5 seconds"), Effect.ignore)
       )
-      yield* Effect.logInfo("cell started", { stream, partition, epoch, offset: restored.core.nextOffset })
+      yield* Effect.logInfo("cell started").pipe(
+        Effect.annotateLogs({ epoch, offset: restored.core.nextOffset })
+      )
       return yield* loop(handle, context, reader, checkpoint)
     })
   )
