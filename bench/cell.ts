@@ -34,8 +34,7 @@ type Pass = () => Promise<number>
 const noEmitter: Emitter = {
   offer: () => Effect.void,
   flushed: Effect.void,
-  stuck: () => undefined,
-  latencies: () => []
+  stuck: () => undefined
 }
 
 /** The real cell on slices of the batch, from its state at the end of the pass before; ids repeat in none. */

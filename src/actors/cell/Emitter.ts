@@ -1,5 +1,5 @@
 // Takes a cell's alerts and dead letters out of the hot loop and to where they belong, in order, until they are there.
-import { Clock, Deferred, Duration, Effect, Queue, Schedule, type Scope } from "effect"
+import { Deferred, Duration, Effect, Queue, Schedule, type Scope } from "effect"
 import type { DeadLetter } from "../../schema/event/DeadLetter.ts"
 import { DeviceProtocol, deviceEntityId } from "../../schema/protocol/DeviceProtocol.ts"
 import type { Alert } from "../../schema/verdict/Alert.ts"
@@ -34,8 +34,6 @@ export interface Emitter {
   readonly flushed: Effect.Effect<void>
   /** Why output is stuck, if it is. */
   readonly stuck: () => string | undefined
-  /** Milliseconds from an alert's record in the log to its acknowledged alert record, of the latest alerts. */
-  readonly latencies: () => ReadonlyArray<number>
 }
 
 /** Sends slices in order, as many together as are there; whoever offers waits while too many do. */
@@ -98,7 +96,6 @@ export const makeEmitter = (
     const deviceOf = yield* DeviceProtocol.client
     const encoder = new TextEncoder()
     let stuck: string | undefined
-    const latencies: Array<number> = []
 
     /** Tries until it works, saying why it doesn't meanwhile. */
     const insist = <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>
@@ -116,22 +113,14 @@ export const makeEmitter = (
       )
 
     const append = (alerts: ReadonlyArray<Alert>) =>
-      log
-        .append(
-          ALERT_TOPIC,
-          alerts.map((alert) => ({
-            key: encoder.encode(alert.device),
-            value: encoder.encode(JSON.stringify(alertCloudEvent(region, alert))),
-            headers: { "content-type": "application/cloudevents+json" }
-          }))
-        )
-        .pipe(
-          Effect.zipRight(Clock.currentTimeMillis),
-          Effect.map((now) => {
-            for (const alert of alerts) latencies.push(now - alert.recordTime)
-            if (latencies.length > 2_000) latencies.splice(0, latencies.length - 1_000)
-          })
-        )
+      log.append(
+        ALERT_TOPIC,
+        alerts.map((alert) => ({
+          key: encoder.encode(alert.device),
+          value: encoder.encode(JSON.stringify(alertCloudEvent(region, alert))),
+          headers: { "content-type": "application/cloudevents+json" }
+        }))
+      )
 
     const tellDevices = (alerts: ReadonlyArray<Alert>) => {
       const byDevice = new Map<string, Array<Alert>>()
@@ -176,7 +165,6 @@ export const makeEmitter = (
                 Effect.zipRight(slice.alerts.length === 0 ? Effect.void : devices.offer(slice))
               ),
       flushed: Effect.zipRight(records.flushed, devices.flushed),
-      stuck: () => stuck,
-      latencies: () => latencies
+      stuck: () => stuck
     }
   })

@@ -75,7 +75,6 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
   const decider = makeDecide(plan)
   const decisions = makeDecisions(limits.batchEventsMax)
   let judges: ReadonlyMap<Step, Judge> = new Map()
-  let first = 0
   let last = 0
 
   /** A category's value by its interned id (from 0) as the model's vocabulary numbers it. */
@@ -192,7 +191,6 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
     take: (batch: RecordBatch, from: number, to: number): number => {
       events.count = 0
       rejects.count = 0
-      first = from
       last = from
       if (core.skips.size === 0) last = decoder.decode(batch, from, to, events, rejects)
       else {
@@ -276,11 +274,6 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
       !isRepeat(event) &&
       energiesOf(step)[event] >=
         judgeOf(step).threshold(state.energies) + columns.threshold[events.device[event]],
-
-    /** First and last record of the slice, the last exclusive. */
-    get span(): readonly [from: number, to: number] {
-      return [first, last]
-    },
 
     /** Event of a record of the batch, −1 if it was refused. */
     eventOfRecord: (record: number): number => {

@@ -4,7 +4,7 @@ import { Rpc } from "@effect/rpc"
 import { Schema } from "effect"
 import { CommandId } from "../Ids.ts"
 import { Step } from "../stream/StreamDefinition.ts"
-import { Alert, Contribution } from "../verdict/Alert.ts"
+import { Contribution } from "../verdict/Alert.ts"
 import { Verdict } from "../verdict/Verdict.ts"
 
 /** Why a cell is not reading, for people; `null` while it reads. */
@@ -191,6 +191,3 @@ export const CellProtocol = Entity.make("Cell", [
 
 /** Header of a record whose sender waits for the verdict. */
 export const ASK_HEADER = "groundstate-ask"
-
-/** What a cell hands on after a batch; taken by the alert topic, device actors and live feeds. */
-export const AlertBatch = Schema.Struct({ alerts: Schema.Array(Alert) })
