@@ -5,6 +5,15 @@ export interface Interner {
   readonly count: number
   /** Id of bytes[start, end), given out in order of arrival from 0. */
   readonly intern: (bytes: Uint8Array, start: number, end: number) => number
+  /** ids[i] = intern(bytes, starts[i], ends[i]) for i in [from, to), in this order and faster. */
+  readonly internMany: (
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+    starts: Int32Array,
+    ends: Int32Array,
+    ids: Int32Array
+  ) => void
   /** As `intern`, without adding: −1 if unknown. */
   readonly find: (bytes: Uint8Array, start: number, end: number) => number
   readonly text: (id: number) => string

@@ -47,8 +47,10 @@ export interface IdWindow {
   readonly content: Int32Array
   /** Ids ever written; the next goes to entry `written` modulo `capacity`. */
   written: number
-  /** Slot → entry + 1, 0 = empty; a power of two. */
+  /** Open addressing over a power of two of slots; 0 = empty. */
   readonly table: Int32Array
+  /** Means nothing; see `markRepeats`. */
+  touched: number
 }
 
 /** Bins of `EnergyHistogram.counts`: the first takes what is below 1/16 nat, then 16 bins to a doubling. */

@@ -46,6 +46,7 @@ export const makeDecoder = (
     if (out.count === 0) out.texts.clear()
     const view = viewOf(batch.bytes)
     let r = from
+    scanner?.begin(out)
     for (; r < to && out.count < out.capacity; r++) {
       const start = batch.starts[r]
       if (scanner !== undefined && start >= 0 && batch.ends[r] - start <= limits.eventBytesMax) {
@@ -57,6 +58,7 @@ export const makeDecoder = (
         if ((attributes !== undefined || !cloudEvents) && scanner.take(batch, view, r, attributes, out))
           continue
       }
+      scanner?.settle(batch, out)
       const refusal = strict.take(batch, view, r, out)
       if (refusal !== undefined) {
         rejects.record[rejects.count] = r
@@ -64,7 +66,9 @@ export const makeDecoder = (
         rejects.detail[rejects.count] = refusal.detail
         rejects.count++
       }
+      scanner?.begin(out)
     }
+    scanner?.settle(batch, out)
     return r
   }
 

@@ -18,10 +18,13 @@ import {
 import { parseTimestamp } from "./time.ts"
 
 export interface Scanner {
+  /** Rows of `out` from here on are the scanner's to settle. */
+  readonly begin: (out: EventColumns) => void
   /**
    * Decodes record `r`, whose value is the event itself, and appends it to `out`, which has room. `view` lies
    * over the batch's bytes. `attributes` are the headers of a record in binary mode, whose envelope was
-   * checked. False where the scanner isn't sure; then nothing was appended or interned.
+   * checked. False where the scanner isn't sure; then nothing was appended. The row's device is given its id
+   * by the next `settle`.
    */
   readonly take: (
     batch: RecordBatch,
@@ -30,6 +33,11 @@ export interface Scanner {
     attributes: Headers | undefined,
     out: EventColumns
   ) => boolean
+  /**
+   * Gives the rows since `begin` or the last `settle` their device ids, in their order. Many at a time: each
+   * look-up misses the caches a few times over, and those of neighbours in a short loop overlap.
+   */
+  readonly settle: (batch: RecordBatch, out: EventColumns) => void
 }
 
 /** Makes a scanner for a plan whose declared paths all have one level (`layout.flat`). */
@@ -48,6 +56,11 @@ export const makeScanner = (
   let textBytes: Uint8Array = attribute
   let textStart = 0
   let textEnd = 0
+
+  /** Where the device of a row stands in the batch, and the first row without a device id. */
+  let deviceStart = new Int32Array(0)
+  let deviceEnd = new Int32Array(0)
+  let unsettled = 0
 
   /** Points at an identity value in the event, or else in the attributes; answers its kind. */
   const identity = (
@@ -115,6 +128,19 @@ export const makeScanner = (
     return how === Kind.text ? parseTimestamp(textBytes, textStart, textEnd) : Number.NaN
   }
 
+  const begin: Scanner["begin"] = (out) => {
+    unsettled = out.count
+    if (deviceStart.length < out.capacity) {
+      deviceStart = new Int32Array(out.capacity)
+      deviceEnd = new Int32Array(out.capacity)
+    }
+  }
+
+  const settle: Scanner["settle"] = ({ bytes }, out) => {
+    interners.devices.internMany(bytes, unsettled, out.count, deviceStart, deviceEnd, out.device)
+    unsettled = out.count
+  }
+
   const take: Scanner["take"] = (batch, view, r, attributes, out) => {
     const bytes = batch.bytes
     const from = batch.starts[r]
@@ -142,7 +168,14 @@ export const makeScanner = (
     }
     if (!isName(identity(bytes, attributes, plan.device[0], layout.device), DEVICE_BYTES_MAX)) return false
     // Nothing can go wrong any more: only now may ids be given out.
-    out.device[row] = interners.devices.intern(textBytes, textStart, textEnd)
+    if (textBytes === bytes) {
+      deviceStart[row] = textStart
+      deviceEnd[row] = textEnd
+    } else {
+      settle(batch, out)
+      out.device[row] = interners.devices.intern(textBytes, textStart, textEnd)
+      unsettled = row + 1
+    }
     for (let c = 0, cell = row * categoryCount; c < categoryCount; c++, cell++) {
       const slot = categorySlots[c]
       if (kind[slot] <= Kind.null) {
@@ -166,5 +199,5 @@ export const makeScanner = (
     return true
   }
 
-  return { take }
+  return { begin, take, settle }
 }

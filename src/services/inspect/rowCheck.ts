@@ -1,9 +1,11 @@
 // Checks events before they go to the log, with the very decoder that their cell will use.
+
 import { type Interner, makeEventColumns, type RecordBatch } from "../../schema/event/Batch.ts"
 import { type DeadLetterReason, makeRejects } from "../../schema/event/DeadLetter.ts"
 import type { StreamPlan } from "../../schema/stream/StreamPlan.ts"
 import { makeDecoder } from "../ingest/decode.ts"
 import type { DecodeLimits } from "../ingest/limits.ts"
+import { internEach } from "../state/interner.ts"
 
 /** An event as it would be appended: its own bytes, and headers where it has any. */
 export interface RawRow {
@@ -35,7 +37,13 @@ export interface RowCheck {
 const CHUNK_ROWS = 256
 
 /** Refuses every value: a full dictionary. Categories are not needed here, and must not be kept. */
-const fullInterner: Interner = { count: 0, intern: () => -1, find: () => -1, text: () => "" }
+const fullInterner: Interner = {
+  count: 0,
+  intern: () => -1,
+  internMany: internEach(() => -1),
+  find: () => -1,
+  text: () => ""
+}
 
 const fieldOf = (detail: string): string | undefined =>
   /^(?:field|device|time|id|attribute|header) ([^\s:]+):/.exec(detail)?.[1]
@@ -44,12 +52,15 @@ const fieldOf = (detail: string): string | undefined =>
 export const makeRowCheck = (plan: StreamPlan, limits: DecodeLimits): RowCheck => {
   let arrived: Array<Uint8Array> = []
   // Gives each taken event its own number, so that the decoder's device column points to the row's own device.
+  // A copy: the decoder may hand over scratch space, and `slice` of a Buffer is a view.
+  const arrive: Interner["intern"] = (bytes, start, end) =>
+    arrived.push(new Uint8Array(bytes.subarray(start, end))) - 1
   const devices: Interner = {
     get count() {
       return arrived.length
     },
-    // A copy: the decoder may hand over scratch space, and `slice` of a Buffer is a view.
-    intern: (bytes, start, end) => arrived.push(new Uint8Array(bytes.subarray(start, end))) - 1,
+    intern: arrive,
+    internMany: internEach(arrive),
     find: () => -1,
     text: (id) => Buffer.from(arrived[id]).toString("utf8")
   }

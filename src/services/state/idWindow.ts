@@ -16,38 +16,61 @@ export const makeIdWindow = (capacity = 65_536): IdWindow => {
     high: new Int32Array(capacity),
     content: new Int32Array(capacity),
     written: 0,
-    table: new Int32Array(slots)
+    table: new Int32Array(slots),
+    touched: 0
   }
 }
 
-const slotFor = (low: number, high: number, mask: number): number => {
-  let hash = Math.imul(low ^ Math.imul(high, 0x9e3779b1), 0x85ebca6b)
-  hash = Math.imul(hash ^ (hash >>> 15), 0x7feb352d)
-  return (hash ^ (hash >>> 16)) & mask
-}
+// A slot's word: entry + 1 in the low bits, then how far the slot lies from the entry's own (`FAR`: that far or
+// further), then bits of the hash. With them a search or a removal seldom has to look at the entries themselves,
+// each of which lies somewhere else in memory.
+const DISTANCE_BITS = 5
+const FAR = (1 << DISTANCE_BITS) - 1
+
+/** Bits of a slot's word that hold entry + 1. */
+const entryBitsOf = (capacity: number): number => 32 - Math.clz32(capacity)
+
+/** Both halves are hashes already (`hashId`): one product mixes them well enough. */
+const hashOf = (low: number, high: number): number => low ^ Math.imul(high, 0x9e3779b1)
 
 const place = (ids: IdWindow, entry: number): void => {
   const { table } = ids
   const mask = table.length - 1
-  let slot = slotFor(ids.low[entry], ids.high[entry], mask)
-  while (table[slot] !== 0) slot = (slot + 1) & mask
-  table[slot] = entry + 1
+  const entryBits = entryBitsOf(ids.capacity)
+  const hash = hashOf(ids.low[entry], ids.high[entry])
+  let slot = hash & mask
+  let distance = 0
+  while (table[slot] !== 0) {
+    slot = (slot + 1) & mask
+    distance++
+  }
+  const tagShift = entryBits + DISTANCE_BITS
+  table[slot] =
+    ((hash >>> tagShift) << tagShift) | ((distance < FAR ? distance : FAR) << entryBits) | (entry + 1)
 }
 
 /** Takes an entry out of the table, moving later ones of its cluster up so that no search breaks off. */
 const displace = (ids: IdWindow, entry: number): void => {
   const { table, low, high } = ids
   const mask = table.length - 1
-  let hole = slotFor(low[entry], high[entry], mask)
-  while (table[hole] !== entry + 1) hole = (hole + 1) & mask
+  const entryBits = entryBitsOf(ids.capacity)
+  const entryMask = (1 << entryBits) - 1
+  let hole = hashOf(low[entry], high[entry]) & mask
+  while ((table[hole] & entryMask) !== entry + 1) hole = (hole + 1) & mask
   let slot = hole
   for (;;) {
     slot = (slot + 1) & mask
-    const other = table[slot] - 1
-    if (other < 0) break
-    const home = slotFor(low[other], high[other], mask)
-    if (((slot - home) & mask) >= ((slot - hole) & mask)) {
-      table[hole] = other + 1
+    const word = table[slot]
+    if (word === 0) break
+    let distance = (word >>> entryBits) & FAR
+    if (distance === FAR) {
+      const other = (word & entryMask) - 1
+      distance = (slot - hashOf(low[other], high[other])) & mask
+    }
+    const gap = (slot - hole) & mask
+    if (distance >= gap) {
+      const left = distance - gap
+      table[hole] = (word & ~(FAR << entryBits)) | ((left < FAR ? left : FAR) << entryBits)
       hole = slot
     }
   }
@@ -62,9 +85,15 @@ export const seen = (ids: IdWindow, low: number, high: number, content: number):
   if ((low | high) === 0) return 0
   const { table, capacity } = ids
   const mask = table.length - 1
-  for (let slot = slotFor(low, high, mask); ; slot = (slot + 1) & mask) {
-    const entry = table[slot] - 1
-    if (entry < 0) break
+  const entryBits = entryBitsOf(capacity)
+  const entryMask = (1 << entryBits) - 1
+  const tagShift = entryBits + DISTANCE_BITS
+  const hash = hashOf(low, high)
+  for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
+    const word = table[slot]
+    if (word === 0) break
+    if ((word ^ hash) >>> tagShift !== 0) continue
+    const entry = (word & entryMask) - 1
     if (ids.low[entry] === low && ids.high[entry] === high) return ids.content[entry] === content ? 1 : 2
   }
   const entry = ids.written % capacity
@@ -77,10 +106,40 @@ export const seen = (ids: IdWindow, low: number, high: number, content: number):
   return 0
 }
 
+/** Events whose memory is fetched together before they are looked at one by one. */
+const AHEAD = 128
+
+/**
+ * Reads the slots that events [from, to) and the entries they push out lead to. Loads that don't wait for one
+ * another overlap, so that the cache misses of many events cost little more than one; the sum only keeps them
+ * from being left out.
+ */
+const touch = (ids: IdWindow, events: EventColumns, from: number, to: number): void => {
+  const { table, low, high, capacity } = ids
+  const { idLow, idHigh } = events
+  const mask = table.length - 1
+  const full = ids.written >= capacity
+  let oldest = ids.written % capacity
+  let sum = 0
+  for (let i = from; i < to; i++) {
+    sum ^= table[hashOf(idLow[i], idHigh[i]) & mask]
+    if (full) {
+      sum ^= table[hashOf(low[oldest], high[oldest]) & mask]
+      if (++oldest === capacity) oldest = 0
+    }
+  }
+  ids.touched = sum
+}
+
 /** Flags events [from, to) that repeat an id; gives the number of duplicates and conflicts together. */
 export const markRepeats = (ids: IdWindow, events: EventColumns, from: number, to: number): number => {
   let repeats = 0
+  let touched = from
   for (let i = from; i < to; i++) {
+    if (i === touched) {
+      touched = Math.min(to, i + AHEAD)
+      touch(ids, events, i, touched)
+    }
     const verdict = seen(ids, events.idLow[i], events.idHigh[i], events.content[i])
     if (verdict === 0) continue
     events.flags[i] |= verdict === 1 ? EventFlag.duplicate : EventFlag.conflict

@@ -12,6 +12,13 @@ export interface InternerOptions {
   readonly seed?: number
 }
 
+/** `internMany` of an interner to which memory is no concern. */
+export const internEach =
+  (intern: Interner["intern"]): Interner["internMany"] =>
+  (bytes, from, to, starts, ends, ids) => {
+    for (let i = from; i < to; i++) ids[i] = intern(bytes, starts[i], ends[i])
+  }
+
 export interface ArenaInterner extends Interner {
   /** Where the string of `id` lies; a view into the arena, valid until the next `intern`. */
   readonly bytesOf: (id: number) => Uint8Array
@@ -22,6 +29,9 @@ export interface ArenaInterner extends Interner {
   /** Bytes of memory held. */
   readonly memoryBytes: () => number
 }
+
+/** Strings whose memory is fetched together before they are looked up one by one. */
+const AHEAD = 128
 
 /** Longest string, in bytes: its length is stored in 16 bits. */
 export const INTERNED_BYTES_MAX = 0xffff
@@ -109,8 +119,7 @@ export const makeInterner = (options: InternerOptions = {}): ArenaInterner => {
     }
   }
 
-  const intern = (bytes: Uint8Array, start: number, end: number): number => {
-    const hash = hashOf(bytes, start, end, seed)
+  const internHashed = (bytes: Uint8Array, start: number, end: number, hash: number): number => {
     let slot = slotOf(bytes, start, end, hash)
     if (slot >= 0) return (table[slot] & 0xff_ffff) - 1
     const length = end - start
@@ -127,6 +136,34 @@ export const makeInterner = (options: InternerOptions = {}): ArenaInterner => {
     starts[count + 1] = at + length
     table[~slot] = (((hash & 0xff) << 24) | (count + 1)) >>> 0
     return count++
+  }
+
+  const intern = (bytes: Uint8Array, start: number, end: number): number =>
+    internHashed(bytes, start, end, hashOf(bytes, start, end, seed))
+
+  const hashes = new Int32Array(AHEAD)
+  const places = new Int32Array(AHEAD)
+
+  const internMany: Interner["internMany"] = (bytes, from, to, textStarts, textEnds, ids) => {
+    for (let block = from; block < to; block += AHEAD) {
+      const stop = Math.min(to, block + AHEAD)
+      const size = table.length
+      for (let i = block; i < stop; i++) {
+        hashes[i - block] = hashOf(bytes, textStarts[i], textEnds[i], seed)
+      }
+      // One short loop for each step to the text, in which no load waits for another: the misses overlap.
+      const count = stop - block
+      const scale = size / 4_294_967_296
+      for (let i = 0; i < count; i++) {
+        const entry = table[Math.floor((hashes[i] >>> 0) * scale)] & 0xff_ffff
+        places[i] = entry === 0 ? 0 : entry - 1
+      }
+      for (let i = 0; i < count; i++) places[i] = starts[places[i]]
+      for (let i = 0; i < count; i++) places[i] = arena[places[i]]
+      for (let i = block; i < stop; i++) {
+        ids[i] = internHashed(bytes, textStarts[i], textEnds[i], hashes[i - block])
+      }
+    }
   }
 
   const find = (bytes: Uint8Array, start: number, end: number): number => {
@@ -172,6 +209,7 @@ export const makeInterner = (options: InternerOptions = {}): ArenaInterner => {
       return count
     },
     intern,
+    internMany,
     find,
     text: (id) => decoder.decode(bytesOf(id)),
     bytesOf,

@@ -1,4 +1,5 @@
 // What the decoder's tests share: plans, batches of texts, plain interners, and rows as plain values.
+
 import {
   type EventColumns,
   type Interner,
@@ -10,6 +11,7 @@ import type { StreamPlan } from "../../../src/schema/stream/StreamPlan.ts"
 import { makeDecoder } from "../../../src/services/ingest/decode.ts"
 import { type DecodeLimits, defaultDecodeLimits } from "../../../src/services/ingest/limits.ts"
 import { batchOf } from "../../../src/services/ingest/recordBatch.ts"
+import { internEach } from "../../../src/services/state/interner.ts"
 
 /** The log's own time of every record here, unless a test says otherwise. */
 export const RECORD_TIME = 1_760_000_000_000
@@ -50,18 +52,20 @@ export const plainInterner = (max = Number.POSITIVE_INFINITY): Interner => {
   const texts: Array<string> = []
   const textOf = (bytes: Uint8Array, start: number, end: number) =>
     Buffer.from(bytes.subarray(start, end)).toString("utf8")
+  const intern: Interner["intern"] = (bytes, start, end) => {
+    const text = textOf(bytes, start, end)
+    const known = ids.get(text)
+    if (known !== undefined) return known
+    if (texts.length >= max) return -1
+    ids.set(text, texts.length)
+    return texts.push(text) - 1
+  }
   return {
     get count() {
       return texts.length
     },
-    intern: (bytes, start, end) => {
-      const text = textOf(bytes, start, end)
-      const known = ids.get(text)
-      if (known !== undefined) return known
-      if (texts.length >= max) return -1
-      ids.set(text, texts.length)
-      return texts.push(text) - 1
-    },
+    intern,
+    internMany: internEach(intern),
     find: (bytes, start, end) => ids.get(textOf(bytes, start, end)) ?? -1,
     text: (id) => texts[id]
   }

@@ -1,9 +1,11 @@
 // A small stream, its rows as columns, and dictionaries: what the tests of the rules stand on.
+
 import type { EventColumns, Interner, RecordBatch } from "../../../src/schema/event/Batch.ts"
 import { makeEventColumns } from "../../../src/schema/event/Batch.ts"
 import type { StreamPlan } from "../../../src/schema/stream/StreamPlan.ts"
 import type { BoundRules, RuleProblem } from "../../../src/services/rule/rules.ts"
 import { compileRules } from "../../../src/services/rule/rules.ts"
+import { internEach } from "../../../src/services/state/interner.ts"
 
 const number = (name: string, boolean = false) => ({
   name,
@@ -58,18 +60,20 @@ export const makeInterner = (size = 65_535): Interner => {
   const texts: Array<string> = []
   const decode = (bytes: Uint8Array, start: number, end: number) =>
     Buffer.from(bytes.subarray(start, end)).toString("utf8")
+  const intern: Interner["intern"] = (bytes, start, end) => {
+    const text = decode(bytes, start, end)
+    const known = ids.get(text)
+    if (known !== undefined) return known
+    if (texts.length >= size) return -1
+    ids.set(text, texts.length)
+    return texts.push(text) - 1
+  }
   return {
     get count() {
       return texts.length
     },
-    intern: (bytes, start, end) => {
-      const text = decode(bytes, start, end)
-      const known = ids.get(text)
-      if (known !== undefined) return known
-      if (texts.length >= size) return -1
-      ids.set(text, texts.length)
-      return texts.push(text) - 1
-    },
+    intern,
+    internMany: internEach(intern),
     find: (bytes, start, end) => ids.get(decode(bytes, start, end)) ?? -1,
     text: (id) => texts[id]
   }
