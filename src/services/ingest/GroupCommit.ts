@@ -1,5 +1,5 @@
 // Gathers appends that wait at the same time into groups, so that a log pays for durability once a group.
-import { Effect, Exit, type Scope } from "effect"
+import { Clock, Effect, Exit, type Scope } from "effect"
 import { LogUnavailable } from "../../schema/error/IngestError.ts"
 import type { Appended, NewRecord } from "./EventLog.ts"
 import { partitionOf } from "./partition.ts"
@@ -10,6 +10,8 @@ export interface GroupLimits {
   readonly pendingBytesMax: number
   /** A group takes no further append once it holds this much. */
   readonly groupBytesMax: number
+  /** The least time between the end of a write and the next, while that makes groups larger; 0 where absent. */
+  readonly spacingMillis?: number
 }
 
 /** One append under way; `partitions[i]` is where `records[i]` goes. */
@@ -66,6 +68,42 @@ const socketsTurn = Effect.async<void>((resume) => {
   setImmediate(() => resume(Effect.void))
 })
 
+/** After a wait that brought nothing, this many groups go without; then one tries again. */
+const UNSPACED_GROUPS = 16
+/** Waits in a row that may bring nothing before waiting stops. */
+const CREDIT_MAX = 8
+
+/**
+ * Decides whether a group should wait for company. Where appends come from many at once it pays: each write costs the
+ * same whatever it holds. Where one caller waits for each append before the next, it costs that caller the wait and
+ * brings nothing; so waiting has to earn its credit.
+ */
+const makeSpacing = (spacingMillis: number) => {
+  let credit = 0
+  let unspaced = 0
+  let waited = false
+  let endedAt = Number.NEGATIVE_INFINITY
+  return {
+    /** How long to wait before the next group is closed, ms. */
+    next: (): number => {
+      const left = endedAt + spacingMillis - performance.now()
+      waited = left > 0 && (credit > 0 || ++unspaced > UNSPACED_GROUPS)
+      return waited ? left : 0
+    },
+    closed: (appends: number): void => {
+      if (!waited) return
+      credit = Math.max(0, Math.min(CREDIT_MAX, credit + (appends > 1 ? 1 : -1)))
+      unspaced = 0
+    },
+    written: (): void => {
+      endedAt = performance.now()
+    }
+  }
+}
+
+/** The pace of disks and sockets, whatever clock a test has put in the place of the real one. */
+const realClock = Clock.make()
+
 /**
  * Starts the one fiber that writes. `write` must complete every append of its group. An append that is
  * interrupted may still be written: its outcome is unknown. What happens once an append is plain calls: the
@@ -89,6 +127,7 @@ export const makeGroupCommit = (
     const queue: Array<PendingAppend> = []
     const underWay = new Set<PendingAppend>()
     let bytes = 0
+    const spacing = makeSpacing(limits.spacingMillis ?? 0)
     let bell: (() => void) | undefined
     let closed = false
 
@@ -120,17 +159,21 @@ export const makeGroupCommit = (
     })
     const nextGroup = Effect.gen(function* () {
       if (queue.length === 0) yield* rung
+      const wait = spacing.next()
+      if (wait > 0) yield* Effect.withClock(Effect.sleep(wait), realClock)
       // Requests that are already at the door come in with this group: a write may hold the event loop, and
       // without a turn for the sockets every one of them would pay for a group of its own.
-      yield* socketsTurn
+      else yield* socketsTurn
       let count = 0
       let size = 0
       while (count < queue.length && (count === 0 || size + queue[count].size <= limits.groupBytesMax)) {
         size += queue[count++].size
       }
+      spacing.closed(count)
       return queue.splice(0, count)
     })
-    yield* Effect.forkScoped(Effect.forever(Effect.flatMap(nextGroup, write)))
+    const writing = Effect.flatMap(nextGroup, (group) => Effect.tap(write(group), spacing.written))
+    yield* Effect.forkScoped(Effect.forever(writing))
     return (topic, records, partitions) =>
       Effect.async((resume) => {
         if (closed) return resume(closing(topic))

@@ -38,6 +38,8 @@ export const kafkaLimits = {
   retryMaxMillis: 1_000,
   pendingBytesMax: 64 * 1_048_576,
   groupBytesMax: 8 * 1_048_576,
+  /** A request to a broker costs about a millisecond of CPU, whatever it holds. */
+  spacingMillis: 4,
   /** Most bytes of one partition in one request: brokers refuse a batch over 1 MiB by default. */
   partitionBytesMax: 900_000,
   inflatedBytesMax: 64 * 1_048_576,
