@@ -3,6 +3,7 @@ import { Clock, Effect, Exit, type Scope } from "effect"
 import { LogUnavailable } from "../../schema/error/IngestError.ts"
 import type { Appended, NewRecord } from "./EventLog.ts"
 import { partitionOf } from "./partition.ts"
+import { makeSpacing } from "./spacing.ts"
 
 /** Bounds of a writer, in bytes of keys, values and headers. */
 export interface GroupLimits {
@@ -68,39 +69,6 @@ const socketsTurn = Effect.async<void>((resume) => {
   setImmediate(() => resume(Effect.void))
 })
 
-/** After a wait that brought nothing, this many groups go without; then one tries again. */
-const UNSPACED_GROUPS = 16
-/** Waits in a row that may bring nothing before waiting stops. */
-const CREDIT_MAX = 8
-
-/**
- * Decides whether a group should wait for company. Where appends come from many at once it pays: each write costs the
- * same whatever it holds. Where one caller waits for each append before the next, it costs that caller the wait and
- * brings nothing; so waiting has to earn its credit.
- */
-const makeSpacing = (spacingMillis: number) => {
-  let credit = 0
-  let unspaced = 0
-  let waited = false
-  let endedAt = Number.NEGATIVE_INFINITY
-  return {
-    /** How long to wait before the next group is closed, ms. */
-    next: (): number => {
-      const left = endedAt + spacingMillis - performance.now()
-      waited = left > 0 && (credit > 0 || ++unspaced > UNSPACED_GROUPS)
-      return waited ? left : 0
-    },
-    closed: (appends: number): void => {
-      if (!waited) return
-      credit = Math.max(0, Math.min(CREDIT_MAX, credit + (appends > 1 ? 1 : -1)))
-      unspaced = 0
-    },
-    written: (): void => {
-      endedAt = performance.now()
-    }
-  }
-}
-
 /** The pace of disks and sockets, whatever clock a test has put in the place of the real one. */
 const realClock = Clock.make()
 
@@ -127,7 +95,7 @@ export const makeGroupCommit = (
     const queue: Array<PendingAppend> = []
     const underWay = new Set<PendingAppend>()
     let bytes = 0
-    const spacing = makeSpacing(limits.spacingMillis ?? 0)
+    const spacing = makeSpacing(limits.spacingMillis ?? 0, () => performance.now())
     let bell: (() => void) | undefined
     let closed = false
 
