@@ -1,4 +1,5 @@
 // POST /v1/events and POST /v1/score: nothing is taken that its cell would refuse, nothing is taken in part.
+import { request } from "node:http"
 import { connect } from "node:net"
 import { gzipSync } from "node:zlib"
 import { afterEach, describe, expect, it } from "vitest"
@@ -475,6 +476,26 @@ describe("the short way and the router's", () => {
     })
     let status = await held()
     while (status === 429) status = await held()
+    expect(status).toBe(202)
+  })
+
+  it("answer a client that would rather speak another protocol in this one", async () => {
+    const to = await start()
+    const status = await new Promise<number | undefined>((done, failed) => {
+      const sent = request(
+        `${to.url}/v1/events`,
+        {
+          method: "POST",
+          headers: { "content-type": "application/json", connection: "Upgrade", upgrade: "h2c" }
+        },
+        (response) => {
+          response.resume()
+          done(response.statusCode)
+        }
+      )
+      sent.once("error", failed)
+      sent.end(good)
+    })
     expect(status).toBe(202)
   })
 })
