@@ -1,9 +1,12 @@
 // Question: how long does POST /v1/score take at 500 requests/s beside 10,000 events/s, on Kafka and embedded, and how
-// many get the rules' verdict because the cell's did not come in time? Open loop: from when a request was due.
+// many get the rules' verdict because the cell's did not come in time? Open loop: from when a request was due. And
+// what does one cost the runner, alone?
 import { Agent, request } from "node:http"
+import { loadavg } from "node:os"
 import { flowsDefinition, flowText } from "./flows.ts"
 import {
   activateModel,
+  cpuSeconds,
   makePlace,
   onKafka,
   type Place,
@@ -114,6 +117,22 @@ const feed = async (runner: Runner, seconds: number, first: number): Promise<num
 }
 
 const GOAL = 50
+const CPU_GOAL = 0.5
+
+/** Nothing but asks: what one costs the runner, less what it uses while nobody asks. */
+const askAlone = async (runner: Runner) => {
+  await ask(runner, WARM_SECONDS)
+  const idle = cpuSeconds(runner.pid)
+  await pause(WARM_SECONDS * 1_000)
+  const from = cpuSeconds(runner.pid)
+  const answers = await ask(runner, SECONDS)
+  const used = cpuSeconds(runner.pid) - from - ((from - idle) * SECONDS) / WARM_SECONDS
+  return {
+    cpuMillis: (used * 1_000) / answers.length,
+    ...summaryOf(answers.map(({ millis }) => millis)),
+    loadAverage: loadavg()[0]
+  }
+}
 
 const measure = async (
   where: string,
@@ -124,6 +143,7 @@ const measure = async (
 ): Promise<ReadonlyArray<Row>> => {
   const runner = await startRunner(place, PARTITIONS)
   await activateModel(place, runner)
+  const alone = await askAlone(runner)
   const beside = await background(runner)
   await Promise.all([beside.send(WARM_SECONDS), ask(runner, WARM_SECONDS)])
   const [sent, answers] = await Promise.all([beside.send(SECONDS), ask(runner, SECONDS)])
@@ -133,7 +153,7 @@ const measure = async (
   const p99 = quantile(millis, 0.99)
   const refused = answers.filter((answer) => answer.status !== 200).length
   const fallbacks = answers.filter((answer) => answer.fallback).length
-  const detail = { ...summaryOf(millis), refused, fallbacks, background: sent }
+  const detail = { ...summaryOf(millis), refused, fallbacks, background: sent, loadAverage: loadavg()[0] }
   return [
     {
       question: "score",
@@ -155,6 +175,15 @@ const measure = async (
       what: `the same, answered by the rules alone`,
       figure: round((100 * fallbacks) / answers.length),
       unit: "%"
+    },
+    {
+      question: "score",
+      what: `POST /v1/score at ${ASK_RATE}/s alone, ${where}, CPU a request`,
+      figure: round(alone.cpuMillis),
+      unit: "ms",
+      goal: `< ${CPU_GOAL} ms`,
+      met: alone.cpuMillis < CPU_GOAL,
+      detail: alone
     }
   ]
 }

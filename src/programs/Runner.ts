@@ -20,6 +20,7 @@ import * as HttpServer from "../services/inspect/HttpServer.ts"
 import { LiveFeed } from "../services/inspect/LiveFeed.ts"
 import { ModelStore } from "../services/model/ModelStore.ts"
 import { AlertFeed } from "../services/observe/AlertFeed.ts"
+import { Asks } from "../services/observe/Asks.ts"
 import { Health } from "../services/observe/Health.ts"
 import { Metrics } from "../services/observe/Metrics.ts"
 import * as Telemetry from "../services/observe/Telemetry.ts"
@@ -101,7 +102,13 @@ const streamsLayer = (definitions: ReadonlyArray<StreamDefinition>) =>
 
 /** What everything else stands on. */
 export const foundation = (settings: RunnerConfig, definitions: ReadonlyArray<StreamDefinition>) => {
-  const base = Layer.mergeAll(Layer.succeed(Settings, settings), Health.layer, Metrics.layer, AlertFeed.layer)
+  const base = Layer.mergeAll(
+    Layer.succeed(Settings, settings),
+    Health.layer,
+    Metrics.layer,
+    AlertFeed.layer,
+    Asks.layer
+  )
   const database = layerSqlite({
     filename: `${settings.dataDir}/state.db`,
     durability: settings.log.durability,

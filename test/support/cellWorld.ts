@@ -15,6 +15,7 @@ import { DeadLetters } from "../../src/services/ingest/DeadLetters.ts"
 import { EmbeddedLog } from "../../src/services/ingest/EmbeddedLog.ts"
 import { EventLog } from "../../src/services/ingest/EventLog.ts"
 import { AlertFeed } from "../../src/services/observe/AlertFeed.ts"
+import { Asks } from "../../src/services/observe/Asks.ts"
 import { Health } from "../../src/services/observe/Health.ts"
 import { Metrics } from "../../src/services/observe/Metrics.ts"
 import { Cells } from "../../src/services/runtime/Cells.ts"
@@ -114,7 +115,13 @@ export const startWorld = async (
     ),
     Layer.provideMerge(log),
     Layer.provideMerge(
-      Layer.mergeAll(Layer.succeed(Settings, settings), Health.layer, Metrics.layer, AlertFeed.layer)
+      Layer.mergeAll(
+        Layer.succeed(Settings, settings),
+        Health.layer,
+        Metrics.layer,
+        AlertFeed.layer,
+        Asks.layer
+      )
     ),
     // What goes wrong here goes wrong on purpose.
     Layer.provide(Logger.minimumLogLevel(LogLevel.None))

@@ -3,6 +3,7 @@ import { Entity, Sharding } from "@effect/cluster"
 import { Cause, Duration, Effect, Exit, Schedule } from "effect"
 import { CellProtocol, CellUnavailable } from "../../schema/protocol/CellProtocol.ts"
 import type { Verdict } from "../../schema/verdict/Verdict.ts"
+import { Asks } from "../../services/observe/Asks.ts"
 import { parseCellId } from "../../services/runtime/Cells.ts"
 import { Settings } from "../../services/runtime/Settings.ts"
 import { Streams } from "../../services/runtime/Streams.ts"
@@ -19,6 +20,7 @@ const build = Effect.gen(function* () {
   const settings = yield* Settings
   const streams = yield* Streams
   const sharding = yield* Sharding.Sharding
+  const asks = yield* Asks
   const { stream, partition } = parseCellId(address.entityId)
   const served = streams.get(stream)
   if (served === undefined) {
@@ -50,7 +52,13 @@ const build = Effect.gen(function* () {
     Effect.ignore
   )
   yield* Effect.forkScoped(supervised.pipe(Effect.annotateLogs({ stream, partition })))
-  yield* Effect.addFinalizer(() => Effect.sync(() => handle.forget()))
+  const leave = asks.open(stream, partition, handle.askers.wait)
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      leave()
+      handle.forget()
+    })
+  )
 
   const live = Effect.suspend(() => {
     const core = handle.context?.core

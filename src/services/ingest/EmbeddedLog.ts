@@ -1,13 +1,15 @@
 // The event log in one SQLite file: the same offsets and partitions as Kafka's, for one process on a laptop
 // or an edge device. Appends are committed in groups; readers are woken at once.
 import * as Reactivity from "@effect/experimental/Reactivity"
+import type { Connection } from "@effect/sql/SqlConnection"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
-import { Clock, Context, Deferred, Effect, Exit, Layer } from "effect"
+import { Clock, Context, Effect, Exit, Layer } from "effect"
 import { LogUnavailable } from "../../schema/error/IngestError.ts"
 import { openEmbeddedReader, orUnavailable, sqlDetail } from "./EmbeddedReader.ts"
 import { type Appended, EventLog, EventSource, type NewRecord } from "./EventLog.ts"
 import { makeGroupCommit, makePlacement, type PendingAppend } from "./GroupCommit.ts"
 import { type BlockRecord, encodeBlock } from "./logBlock.ts"
+import { type LogTail, makeLogTail, type TailBlock } from "./logTail.ts"
 import { lowerHeaders } from "./recordBatch.ts"
 
 /** Bounds, with their units in their names. */
@@ -15,11 +17,15 @@ export const embeddedLimits = {
   pendingBytesMax: 32 * 1_048_576,
   /** One transaction writes about this much; SQLite holds the event loop for about 5 ms a MiB. */
   groupBytesMax: 2 * 1_048_576,
-  /** How soon records appended by another process are seen. */
+  /** A commit costs 0.1 to 0.4 ms of the event loop, whatever it holds. */
+  spacingMillis: 4,
+  /** How soon records appended by another process are seen, and by how much a wait for records may be longer. */
   pollMillis: 50,
   busyMillis: 5_000,
   /** Blocks looked at in one fetch. */
-  fetchBlocksMax: 1_024
+  fetchBlocksMax: 1_024,
+  /** Latest bytes of each partition that is read that are kept in memory for its readers. */
+  tailBytesMax: 2 * 1_048_576
 }
 
 export interface EmbeddedLogOptions {
@@ -68,8 +74,19 @@ interface Stretch {
   readonly topic: number
   readonly partition: number
   readonly records: Array<BlockRecord>
-  readonly places: Array<{ readonly answers: Array<Appended>; readonly index: number }>
+  /** Where the offset of `records[i]` is told: `answers[i][indexes[i]]`. */
+  readonly answers: Array<Array<Appended>>
+  readonly indexes: Array<number>
+  /** As stored; undefined until then. */
+  block: TailBlock | undefined
 }
+
+/** More than any topic has partitions. */
+const PARTITIONS_MAX = 2 ** 20
+
+const moveEnd = "UPDATE partitions SET latest = latest + ? WHERE topic = ? AND partition = ? RETURNING latest"
+const addBlock =
+  "INSERT INTO blocks (topic, partition, base, count, appended, size, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 interface Topic {
   readonly id: number
@@ -105,20 +122,9 @@ const make = (options: EmbeddedLogOptions) =>
         )
       })
 
-    /** One latch per partition that someone waits for; opened, and dropped, when records are committed. */
-    const waiting = new Map<string, Deferred.Deferred<void>>()
-    const wake = (key: string) =>
-      Effect.suspend(() => {
-        const latch = waiting.get(key)
-        waiting.delete(key)
-        return latch === undefined ? Effect.void : Deferred.succeed(latch, undefined)
-      })
-    const latchOf = (key: string) =>
-      Effect.suspend(() => {
-        const latch = waiting.get(key)
-        if (latch !== undefined) return Effect.succeed(latch)
-        return Effect.tap(Deferred.make<void>(), (made) => Effect.sync(() => waiting.set(key, made)))
-      })
+    /** The ends of the partitions that are read, by topic and partition. */
+    const tails = new Map<number, LogTail>()
+    const placeOf = (topic: number, partition: number) => topic * PARTITIONS_MAX + partition
 
     // SQLite's data version moves only when another connection commits.
     let version = -1
@@ -129,87 +135,143 @@ const make = (options: EmbeddedLogOptions) =>
           const [{ data_version }] = yield* seen
           if (version !== data_version) {
             version = data_version
-            yield* Effect.forEach([...waiting.keys()], wake, { discard: true })
+            for (const tail of tails.values()) tail.wake(true)
           }
-          yield* Effect.sleep(limits.pollMillis)
-        }).pipe(Effect.catchAll(() => Effect.sleep(limits.pollMillis)))
+        }).pipe(
+          Effect.ignore,
+          Effect.zipRight(Effect.sleep(limits.pollMillis)),
+          Effect.zipRight(Clock.currentTimeMillis),
+          Effect.tap((now) => {
+            for (const tail of tails.values()) tail.expire(now)
+          })
+        )
       )
     )
 
-    const store = (stretches: ReadonlyArray<Stretch>, now: number) =>
-      sql.withTransaction(
-        Effect.forEach(
-          stretches,
-          ({ partition, places, records, topic }) =>
-            Effect.gen(function* () {
-              // The first statement writes, so the transaction has the write lock from its start.
-              const [row] = yield* sql<{
-                latest: number
-              }>`UPDATE partitions SET latest = latest + ${records.length}
-                WHERE topic = ${topic} AND partition = ${partition} RETURNING latest`
-              const base = row.latest - records.length
-              const data = encodeBlock(records)
-              yield* sql`INSERT INTO blocks (topic, partition, base, count, appended, size, data)
-                VALUES (${topic}, ${partition}, ${base}, ${records.length}, ${now}, ${data.length}, ${data})`
-              places.forEach(({ answers, index }, i) => {
-                answers[index] = { partition, offset: base + i }
-              })
-            }),
-          { discard: true }
-        )
+    const storeOne = (connection: Connection, stretch: Stretch, now: number) =>
+      Effect.flatMap(
+        connection.execute(moveEnd, [stretch.records.length, stretch.topic, stretch.partition], undefined),
+        ([row]) => {
+          const { partition, records, topic } = stretch
+          const count = records.length
+          const base = (row as { readonly latest: number }).latest - count
+          const data = encodeBlock(records)
+          stretch.block = { base, count, data }
+          return connection.execute(
+            addBlock,
+            [topic, partition, base, count, now, data.length, data],
+            undefined
+          )
+        }
       )
+
+    /** One transaction, on the connection itself: statements of the client cost several times what SQLite does. */
+    const store = (stretches: Iterable<Stretch>, now: number) =>
+      Effect.scoped(
+        Effect.flatMap(sql.reserve, (connection) => {
+          const say = (statement: string) => connection.executeRaw(statement, [])
+          return say("BEGIN IMMEDIATE").pipe(
+            Effect.zipRight(
+              Effect.forEach(stretches, (stretch) => storeOne(connection, stretch, now), {
+                discard: true
+              }).pipe(
+                Effect.zipRight(say("COMMIT")),
+                Effect.onError(() => Effect.ignore(say("ROLLBACK")))
+              )
+            )
+          )
+        })
+      ).pipe(Effect.uninterruptible)
+
+    const stretchesOf = (
+      group: ReadonlyArray<PendingAppend>,
+      answers: ReadonlyArray<Array<Appended>>,
+      now: number
+    ): Map<number, Stretch> => {
+      const stretches = new Map<number, Stretch>()
+      group.forEach((append, g) => {
+        const topic = (known.get(append.topic) as Topic).id
+        append.records.forEach((record, index) => {
+          const partition = append.partitions[index]
+          const place = placeOf(topic, partition)
+          let stretch = stretches.get(place)
+          if (stretch === undefined) {
+            stretch = { topic, partition, records: [], answers: [], indexes: [], block: undefined }
+            stretches.set(place, stretch)
+          }
+          stretch.records.push({
+            key: record.key,
+            value: record.value,
+            headers: lowerHeaders(record.headers),
+            timestamp: record.timestamp ?? now
+          })
+          stretch.answers.push(answers[g])
+          stretch.indexes.push(index)
+        })
+      })
+      return stretches
+    }
+
+    /** Tells offsets to those who appended, and readers that there is more. */
+    const publish = (
+      group: ReadonlyArray<PendingAppend>,
+      answers: ReadonlyArray<Array<Appended>>,
+      stretches: ReadonlyMap<number, Stretch>
+    ) => {
+      for (const stretch of stretches.values()) {
+        const { base } = stretch.block as TailBlock
+        stretch.answers.forEach((told, i) => {
+          told[stretch.indexes[i]] = { partition: stretch.partition, offset: base + i }
+        })
+      }
+      group.forEach((append, g) => {
+        append.done(Exit.succeed(answers[g]))
+      })
+      for (const [place, { block }] of stretches) {
+        const tail = tails.get(place)
+        tail?.push(block as TailBlock)
+        tail?.wake(false)
+      }
+    }
 
     const write = (group: ReadonlyArray<PendingAppend>): Effect.Effect<void> =>
       Effect.gen(function* () {
         const now = yield* Clock.currentTimeMillis
-        const stretches = new Map<string, Stretch>()
         const answers = group.map((append) => new Array<Appended>(append.records.length))
-        group.forEach((append, g) => {
-          const topic = (known.get(append.topic) as Topic).id
-          append.records.forEach((record, index) => {
-            const partition = append.partitions[index]
-            const key = `${topic}/${partition}`
-            const stretch = stretches.get(key) ?? { topic, partition, records: [], places: [] }
-            if (stretch.records.length === 0) stretches.set(key, stretch)
-            stretch.records.push({
-              key: record.key,
-              value: record.value,
-              headers: lowerHeaders(record.headers),
-              timestamp: record.timestamp ?? now
-            })
-            stretch.places.push({ answers: answers[g], index })
-          })
-        })
-        const exit = yield* Effect.exit(store([...stretches.values()], now))
-        if (Exit.isSuccess(exit)) {
-          yield* Effect.forEach(group, (append, g) => Deferred.succeed(append.done, answers[g]), {
-            discard: true
-          })
-          yield* Effect.forEach(stretches.keys(), wake, { discard: true })
-          return
-        }
+        const stretches = stretchesOf(group, answers, now)
+        const exit = yield* Effect.exit(store(stretches.values(), now))
+        if (Exit.isSuccess(exit)) return publish(group, answers, stretches)
         const detail = exit.cause._tag === "Fail" ? sqlDetail(exit.cause.error) : "the writer was stopped"
-        yield* Effect.forEach(
-          group,
-          ({ done, topic }) =>
-            Deferred.fail(done, new LogUnavailable({ topic, operation: "append", detail })),
-          { discard: true }
-        )
+        for (const { done, topic } of group) {
+          done(Exit.fail(new LogUnavailable({ topic, operation: "append", detail })))
+        }
       })
 
     const commitGroup = yield* makeGroupCommit(limits, write)
     const place = makePlacement()
 
-    const append = (topic: string, records: ReadonlyArray<NewRecord>) =>
-      Effect.gen(function* () {
-        const { partitions } = yield* lookUp(topic, "append")
-        if (records.length === 0) return []
-        return yield* commitGroup(topic, records, yield* place(topic, records, partitions))
-      })
+    const appendTo = (topic: string, records: ReadonlyArray<NewRecord>, { partitions }: Topic) =>
+      records.length === 0
+        ? Effect.succeed([])
+        : Effect.flatMap(place(topic, records, partitions), (places) => commitGroup(topic, records, places))
+    const append = (topic: string, records: ReadonlyArray<NewRecord>) => {
+      const found = known.get(topic)
+      return found === undefined
+        ? Effect.flatMap(lookUp(topic, "append"), (looked) => appendTo(topic, records, looked))
+        : appendTo(topic, records, found)
+    }
 
+    const tailOf = (topic: number, partition: number): LogTail => {
+      const place = placeOf(topic, partition)
+      const found = tails.get(place)
+      if (found !== undefined) return found
+      const made = makeLogTail(limits.tailBytesMax)
+      tails.set(place, made)
+      return made
+    }
     const open: (typeof EventLog.Service)["open"] = (opening) =>
       Effect.flatMap(lookUp(opening.topic, "read"), ({ id }) =>
-        openEmbeddedReader(sql, latchOf(`${id}/${opening.partition}`), limits, id, opening)
+        openEmbeddedReader(sql, tailOf(id, opening.partition), limits, id, opening)
       )
 
     const partitions = (topic: string) => Effect.map(lookUp(topic, "describe"), (found) => found.partitions)

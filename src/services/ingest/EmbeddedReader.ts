@@ -1,10 +1,11 @@
-// Reads one partition of the embedded log, block by block.
+// Reads one partition of the embedded log, block by block: near the end from memory, before that from SQLite.
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
-import { Clock, Deferred, Effect } from "effect"
+import { Clock, Effect } from "effect"
 import { LogUnavailable, OffsetOutOfRange } from "../../schema/error/IngestError.ts"
 import type { OpenOptions, PartitionReader } from "./EventLog.ts"
 import { decodeBlock } from "./logBlock.ts"
+import type { LogTail, TailBlock } from "./logTail.ts"
 import { clearRecords, makeRecordColumns, viewRecords } from "./recordBatch.ts"
 
 /** What SQLite said. */
@@ -27,13 +28,10 @@ export const orUnavailable =
 const bytesOf = (blob: ArrayBuffer | Uint8Array): Uint8Array =>
   blob instanceof ArrayBuffer ? new Uint8Array(blob) : blob
 
-/**
- * Opens a partition of the topic with row id `id`. `latch` answers something that is completed when records
- * are next committed to the partition.
- */
+/** Opens a partition of the topic with row id `id`; `tail` is its end, and says when there is more. */
 export const openEmbeddedReader = (
   sql: SqlClient,
-  latch: Effect.Effect<Deferred.Deferred<void>>,
+  tail: LogTail,
   limits: { readonly fetchBlocksMax: number },
   id: number,
   { epoch, fetchBytesMax, offset, partition, stream, topic }: OpenOptions
@@ -56,9 +54,32 @@ export const openEmbeddedReader = (
     if (position < atOpen.earliest || position > atOpen.end) return yield* outOfRange(position, atOpen)
 
     const columns = makeRecordColumns(1_024)
-    const readNow = Effect.gen(function* () {
+    /** These blocks as a batch, from the position on; moves the position behind them. */
+    const take = (blocks: ReadonlyArray<TailBlock>, end: number) => {
+      clearRecords(columns)
+      let size = 0
+      for (const { data } of blocks) size += data.length
+      // One block is read in place; several are laid into one piece.
+      const arena = blocks.length === 1 ? blocks[0].data : new Uint8Array(size)
+      let at = 0
+      for (const { base, data } of blocks) {
+        if (blocks.length > 1) arena.set(data, at)
+        decodeBlock(data, base, position, at, columns)
+        at += data.length
+      }
+      const last = blocks[blocks.length - 1]
+      position = last.base + last.count
+      return viewRecords(columns, arena, position, Math.max(end, position))
+    }
+    /** End of the partition when SQLite was last asked, and what was known of other processes' appends then. */
+    let askedEnd = -1
+    let askedForeign = -1
+    const readStored = Effect.gen(function* () {
+      const foreign = tail.foreign
       const held = yield* bounds
       if (position < held.earliest || position > held.end) return yield* outOfRange(position, held)
+      askedEnd = held.end
+      askedForeign = foreign
       if (position === held.end) return undefined
       const sizes = yield* sql<{
         base: number
@@ -74,35 +95,33 @@ export const openEmbeddedReader = (
         total += sizes[taken++].size
       }
       if (taken === 0) return yield* outOfRange(position, held)
-      const rows = yield* sql<{ base: number; data: ArrayBuffer | Uint8Array }>`SELECT base, data FROM blocks
+      const rows = yield* sql<{ data: ArrayBuffer | Uint8Array }>`SELECT data FROM blocks
         WHERE topic = ${id} AND partition = ${partition} AND base >= ${sizes[0].base}
           AND base <= ${sizes[taken - 1].base} ORDER BY base`
-      clearRecords(columns)
-      // One block is read in place; several are laid into one piece.
-      const arena = rows.length === 1 ? bytesOf(rows[0].data) : new Uint8Array(total)
-      let at = 0
-      for (const { base, data } of rows) {
-        const block = bytesOf(data)
-        if (rows.length > 1) arena.set(block, at)
-        decodeBlock(block, base, position, at, columns)
-        at += block.length
-      }
-      const last = sizes[taken - 1]
-      position = last.base + last.count
-      return viewRecords(columns, arena, position, Math.max(held.end, position))
+      return take(
+        rows.map(({ data }, i) => ({ ...sizes[i], data: bytesOf(data) })),
+        held.end
+      )
     }).pipe(orUnavailable(topic, "read"))
+
+    /** Nobody can have appended anything behind the position, as far as is known. */
+    const atEnd = () => askedForeign === tail.foreign && position === Math.max(askedEnd, tail.end)
 
     const fetch: PartitionReader["fetch"] = (maxWaitMillis) =>
       Effect.gen(function* () {
-        const started = yield* Clock.currentTimeMillis
+        const until = (yield* Clock.currentTimeMillis) + maxWaitMillis
         for (;;) {
-          // Armed before looking, so that no commit falls in between.
-          const armed = yield* latch
-          const batch = yield* readNow
+          // Taken before looking, so that no commit falls in between.
+          const seen = tail.version
+          const blocks = tail.from(position, fetchBytesMax)
+          if (blocks.length > 0) return take(blocks, tail.end)
+          const batch = atEnd() ? undefined : yield* readStored
           if (batch !== undefined) return batch
-          const left = maxWaitMillis - ((yield* Clock.currentTimeMillis) - started)
-          if (left <= 0) return undefined
-          yield* Effect.timeoutOption(Deferred.await(armed), left)
+          if ((yield* Clock.currentTimeMillis) >= until) return undefined
+          yield* Effect.async<void>((resume) => {
+            const stop = tail.wait(seen, until, () => resume(Effect.void))
+            return Effect.sync(stop)
+          })
         }
       })
 

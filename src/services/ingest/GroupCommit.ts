@@ -1,8 +1,9 @@
 // Gathers appends that wait at the same time into groups, so that a log pays for durability once a group.
-import { Deferred, Effect, Queue, type Scope } from "effect"
+import { Clock, Effect, Exit, type Scope } from "effect"
 import { LogUnavailable } from "../../schema/error/IngestError.ts"
 import type { Appended, NewRecord } from "./EventLog.ts"
 import { partitionOf } from "./partition.ts"
+import { makeSpacing } from "./spacing.ts"
 
 /** Bounds of a writer, in bytes of keys, values and headers. */
 export interface GroupLimits {
@@ -10,6 +11,8 @@ export interface GroupLimits {
   readonly pendingBytesMax: number
   /** A group takes no further append once it holds this much. */
   readonly groupBytesMax: number
+  /** The least time between the end of a write and the next, while that makes groups larger; 0 where absent. */
+  readonly spacingMillis?: number
 }
 
 /** One append under way; `partitions[i]` is where `records[i]` goes. */
@@ -18,7 +21,8 @@ export interface PendingAppend {
   readonly records: ReadonlyArray<NewRecord>
   readonly partitions: ReadonlyArray<number>
   readonly size: number
-  readonly done: Deferred.Deferred<ReadonlyArray<Appended>, LogUnavailable>
+  /** Answers the append and makes room for others; only the first call counts. */
+  readonly done: (answer: Exit.Exit<ReadonlyArray<Appended>, LogUnavailable>) => void
 }
 
 const RECORD_OVERHEAD = 32
@@ -65,12 +69,13 @@ const socketsTurn = Effect.async<void>((resume) => {
   setImmediate(() => resume(Effect.void))
 })
 
-/** One permit stands for this many bytes under way. */
-const PERMIT_BYTES = 1_024
+/** The pace of disks and sockets, whatever clock a test has put in the place of the real one. */
+const realClock = Clock.make()
 
 /**
  * Starts the one fiber that writes. `write` must complete every append of its group. An append that is
- * interrupted may still be written: its outcome is unknown.
+ * interrupted may still be written: its outcome is unknown. What happens once an append is plain calls: the
+ * caller's fiber waits for one callback, and the writer for one bell.
  */
 export const makeGroupCommit = (
   limits: GroupLimits,
@@ -85,60 +90,82 @@ export const makeGroupCommit = (
   Scope.Scope
 > =>
   Effect.gen(function* () {
-    const permits = Math.max(1, Math.floor(limits.pendingBytesMax / PERMIT_BYTES))
-    const room = yield* Effect.makeSemaphore(permits)
-    // The semaphore bounds the queue: every append under way holds at least one permit.
-    const queue = yield* Queue.unbounded<PendingAppend>()
-    let held: PendingAppend | undefined
+    /** Appends that wait for room, those that wait for the writer, and all that have room; in order. */
+    const outside: Array<PendingAppend> = []
+    const queue: Array<PendingAppend> = []
     const underWay = new Set<PendingAppend>()
+    let bytes = 0
+    const spacing = makeSpacing(limits.spacingMillis ?? 0, () => performance.now())
+    let bell: (() => void) | undefined
+    let closed = false
+
+    const admit = () => {
+      // One that is larger than all the room goes alone.
+      while (outside.length > 0 && (bytes === 0 || bytes + outside[0].size <= limits.pendingBytesMax)) {
+        const next = outside.shift() as PendingAppend
+        bytes += next.size
+        underWay.add(next)
+        queue.push(next)
+      }
+      if (queue.length === 0 || bell === undefined) return
+      const ring = bell
+      bell = undefined
+      ring()
+    }
+    const closing = (topic: string) =>
+      Exit.fail(new LogUnavailable({ topic, operation: "append", detail: "the log is closing" }))
     yield* Effect.addFinalizer(() =>
-      Effect.forEach(
-        underWay,
-        ({ done, topic }) =>
-          Deferred.fail(
-            done,
-            new LogUnavailable({ topic, operation: "append", detail: "the log is closing" })
-          ),
-        { discard: true }
-      )
+      Effect.sync(() => {
+        closed = true
+        const late = outside.splice(0)
+        for (const append of underWay) append.done(closing(append.topic))
+        for (const append of late) append.done(closing(append.topic))
+      })
     )
+    const rung = Effect.async<void>((resume) => {
+      bell = () => resume(Effect.void)
+    })
     const nextGroup = Effect.gen(function* () {
-      const first = held ?? (yield* Queue.take(queue))
-      held = undefined
+      if (queue.length === 0) yield* rung
+      const wait = spacing.next()
+      if (wait > 0) yield* Effect.withClock(Effect.sleep(wait), realClock)
       // Requests that are already at the door come in with this group: a write may hold the event loop, and
       // without a turn for the sockets every one of them would pay for a group of its own.
-      yield* socketsTurn
-      const group = [first]
-      let size = first.size
-      while (size < limits.groupBytesMax) {
-        const [next] = yield* Queue.takeUpTo(queue, 1)
-        if (next === undefined) break
-        if (size + next.size > limits.groupBytesMax) {
-          held = next
-          break
-        }
-        group.push(next)
-        size += next.size
+      else yield* socketsTurn
+      let count = 0
+      let size = 0
+      while (count < queue.length && (count === 0 || size + queue[count].size <= limits.groupBytesMax)) {
+        size += queue[count++].size
       }
-      return group
+      spacing.closed(count)
+      return queue.splice(0, count)
     })
-    yield* Effect.forkScoped(Effect.forever(Effect.flatMap(nextGroup, write)))
+    const writing = Effect.flatMap(nextGroup, (group) => Effect.tap(write(group), spacing.written))
+    yield* Effect.forkScoped(Effect.forever(writing))
     return (topic, records, partitions) =>
-      Effect.suspend(() => {
+      Effect.async((resume) => {
+        if (closed) return resume(closing(topic))
         let size = 0
         for (const record of records) size += sizeOf(record)
-        const cost = Math.min(permits, Math.max(1, Math.ceil(size / PERMIT_BYTES)))
-        return room.withPermits(cost)(
-          Effect.gen(function* () {
-            const done = yield* Deferred.make<ReadonlyArray<Appended>, LogUnavailable>()
-            const append = { topic, records, partitions, size, done }
-            underWay.add(append)
-            yield* Queue.offer(queue, append)
-            return yield* Effect.ensuring(
-              Deferred.await(done),
-              Effect.sync(() => underWay.delete(append))
-            )
-          })
-        )
+        let answered = false
+        const append: PendingAppend = {
+          topic,
+          records,
+          partitions,
+          size,
+          done: (answer) => {
+            if (answered) return
+            answered = true
+            if (underWay.delete(append)) bytes -= size
+            resume(answer)
+            admit()
+          }
+        }
+        outside.push(append)
+        admit()
+        return Effect.sync(() => {
+          const at = outside.indexOf(append)
+          if (at >= 0) outside.splice(at, 1)
+        })
       })
   })

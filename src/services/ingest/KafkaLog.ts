@@ -1,6 +1,6 @@
 // The event log on Kafka, through kafkajs: an idempotent producer, topics, and one reader per partition.
 import type { ConnectionOptions } from "node:tls"
-import { Cache, Context, Deferred, Effect, Exit, Layer, Runtime } from "effect"
+import { Cache, Context, Effect, Exit, Layer, Runtime } from "effect"
 import type { Admin, LogEntry, Message, Producer, RecordMetadata, SASLOptions } from "kafkajs"
 import { Partitioners } from "kafkajs"
 import { LogUnavailable } from "../../schema/error/IngestError.ts"
@@ -38,6 +38,8 @@ export const kafkaLimits = {
   retryMaxMillis: 1_000,
   pendingBytesMax: 64 * 1_048_576,
   groupBytesMax: 8 * 1_048_576,
+  /** A request to a broker costs about a millisecond of CPU, whatever it holds. */
+  spacingMillis: 4,
   /** Most bytes of one partition in one request: brokers refuse a batch over 1 MiB by default. */
   partitionBytesMax: 900_000,
   inflatedBytesMax: 64 * 1_048_576,
@@ -239,8 +241,8 @@ const make = (options: KafkaLogOptions) =>
           )
         )
         if (Exit.isSuccess(exit)) {
-          yield* Effect.forEach(group, (append, g) => Deferred.succeed(append.done, answers[g]), {
-            discard: true
+          group.forEach((append, g) => {
+            append.done(Exit.succeed(answers[g]))
           })
           return
         }
@@ -254,15 +256,9 @@ const make = (options: KafkaLogOptions) =>
           return yield* Effect.forEach(group, (append) => write([append]), { discard: true })
         }
         const detail = exit.cause._tag === "Fail" ? exit.cause.error : "the writer was stopped"
-        yield* Effect.forEach(
-          group,
-          (append) =>
-            Deferred.fail(
-              append.done,
-              new LogUnavailable({ topic: append.topic, operation: "append", detail })
-            ),
-          { discard: true }
-        )
+        for (const { done, topic } of group) {
+          done(Exit.fail(new LogUnavailable({ topic, operation: "append", detail })))
+        }
       })
 
     const commitGroup = yield* makeGroupCommit(limits, write)

@@ -14,6 +14,7 @@ import { Metrics } from "../observe/Metrics.ts"
 import { Actors } from "./Actors.ts"
 import { DeadLettersHandlers } from "./DeadLettersHandlers.ts"
 import { DevicesHandlers } from "./DevicesHandlers.ts"
+import * as DirectEvents from "./DirectEvents.ts"
 import { EventsHandlers } from "./EventsHandlers.ts"
 import { makeGuard } from "./guard.ts"
 import { AlertsHandlers, IncidentsHandlers } from "./IncidentsHandlers.ts"
@@ -69,7 +70,7 @@ const isUntraced = (request: HttpServerRequest.HttpServerRequest): boolean => un
  * Answers requests until its scope closes. Needs the server, the streams and settings, the log, the dead
  * letters, the projections, the fallback rules, the live feed, and Sharding with Cells (for the actors).
  */
-export const layer = HttpApiBuilder.serve().pipe(
+export const layer = Layer.merge(HttpApiBuilder.serve(), DirectEvents.layer).pipe(
   Layer.provide(pages),
   Layer.provide(reference),
   Layer.provide(HttpApiBuilder.api(GroundstateApi).pipe(Layer.provide(handlers))),

@@ -1,9 +1,9 @@
 // The Node server under the HTTP surface: bounded in time, size and connections, and closed in order.
-import { createServer, type Server, type ServerResponse } from "node:http"
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { Duplex } from "node:stream"
-import { HttpServer } from "@effect/platform"
+import { type HttpMiddleware, HttpServer } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
-import { Effect, Layer } from "effect"
+import { Context, Effect, Layer, type Scope } from "effect"
 import {
   ApiProblem,
   PROBLEM_CONTENT_TYPE,
@@ -88,13 +88,24 @@ const refuseLateRequests = (server: Server) => {
   server.on("request", (_, response) => answerAside(response, stopping))
 }
 
+/** Answers a request itself, or says that it is not for it. Must not throw. */
+export type DirectRoute = (request: IncomingMessage, response: ServerResponse) => boolean
+
+/** The way past the router, for requests that come often. */
+export class DirectRoutes extends Context.Tag("groundstate/services/inspect/DirectRoutes")<
+  DirectRoutes,
+  {
+    /** Asked first about every request, until the scope closes. One at a time. */
+    readonly open: (route: DirectRoute) => Effect.Effect<void, never, Scope.Scope>
+  }
+>() {}
+
 /**
  * Listens where `Settings.http` says; port 0 takes a free one, `HttpServer.address` tells which. When the scope
  * closes: live feeds end, no new request is taken, running ones finish or are cut after `CLOSE_TIMEOUT_MILLIS`.
  * Fails with ServeError where the port can't be had.
  */
-export const layer = Layer.scoped(
-  HttpServer.HttpServer,
+export const layer = Layer.scopedContext(
   Effect.gen(function* () {
     const { http } = yield* Settings
     const feed = yield* LiveFeed
@@ -127,6 +138,33 @@ export const layer = Layer.scoped(
         cutting.stop = fiber.interruptAsFork(fiber.id())
       })
     )
-    return listening
+    let direct: DirectRoute = () => false
+    const routes: DirectRoutes["Type"] = {
+      open: (route) =>
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            direct = route
+          }),
+          () =>
+            Effect.sync(() => {
+              direct = () => false
+            })
+        )
+    }
+    const served = HttpServer.make({
+      address: listening.address,
+      serve: (app, middleware) =>
+        Effect.gen(function* () {
+          const handler = yield* NodeHttpServer.makeHandler(app, middleware as HttpMiddleware.HttpMiddleware)
+          const answer = (request: IncomingMessage, response: ServerResponse) => {
+            if (!direct(request, response)) handler(request, response)
+          }
+          yield* Effect.acquireRelease(
+            Effect.sync(() => server.on("request", answer)),
+            () => Effect.sync(() => server.off("request", answer))
+          )
+        })
+    })
+    return Context.make(HttpServer.HttpServer, served).pipe(Context.add(DirectRoutes, routes))
   })
 )

@@ -20,12 +20,14 @@ const percentDecoded = (value: string): string => {
 export const binaryHeaders = (
   headers: Readonly<Record<string, string | undefined>>
 ): Readonly<Record<string, string>> | undefined => {
-  const record: Record<string, string> = {}
-  for (const [name, value] of Object.entries(headers)) {
-    if (value !== undefined && /^ce-[a-z0-9]{1,64}$/.test(name))
-      record[`ce_${name.slice(3)}`] = percentDecoded(value)
+  let record: Record<string, string> | undefined
+  for (const name in headers) {
+    const value = headers[name]
+    if (!name.startsWith("ce-") || value === undefined || !/^ce-[a-z0-9]{1,64}$/.test(name)) continue
+    record ??= {}
+    record[`ce_${name.slice(3)}`] = percentDecoded(value)
   }
-  return Object.keys(record).length === 0 ? undefined : { ...record, "content-type": "application/json" }
+  return record === undefined ? undefined : { ...record, "content-type": "application/json" }
 }
 
 /** The event inside a structured envelope, or what is wrong with the envelope. */

@@ -14,9 +14,13 @@ const securityHeaders = {
   "cross-origin-resource-policy": "same-origin"
 }
 
+/** Headers of every answer but the reference page. */
+export const answerHeaders = { "cache-control": "no-store", ...securityHeaders }
+
 /** The reference page carries its script, styles and a WebAssembly module inside; it may ask this server, and nobody else. */
 const pageHeaders = {
   ...securityHeaders,
+  "cache-control": "no-cache",
   "content-security-policy":
     "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval'; style-src 'unsafe-inline'; img-src 'self' data:; " +
     "font-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -106,8 +110,7 @@ export const makeGuard = (routes: ReadonlyArray<Route>, metrics: Metrics["Type"]
       yield* count(response.status)
       const page = found._tag === "Found" && found.template === "/docs"
       return HttpServerResponse.setHeaders(response, {
-        "cache-control": page ? "no-cache" : "no-store",
-        ...(page ? pageHeaders : securityHeaders),
+        ...(page ? pageHeaders : answerHeaders),
         ...response.headers
       })
     })

@@ -14,7 +14,28 @@ export const mediaTypeOf = (contentType: string | undefined): string =>
 const charsetOf = (contentType: string | undefined): string =>
   /;\s*charset\s*=\s*"?([^";\s]+)/i.exec(contentType ?? "")?.[1]?.toLowerCase() ?? "utf-8"
 
-const unsupported = (detail: string) => Effect.fail(ApiProblem.of("unsupported-media-type", detail))
+const unsupported = (detail: string) => ApiProblem.of("unsupported-media-type", detail)
+
+/** Which of `types` the content type is, in UTF-8; else the problem (415). */
+export const mediaTypeIn = <T extends string>(
+  contentType: string | undefined,
+  types: ReadonlyArray<T>
+): T | ApiProblem => {
+  const plain = types.find((one) => one === contentType)
+  if (plain !== undefined) return plain
+  const named = mediaTypeOf(contentType)
+  const type = types.find((one) => one === named)
+  if (type === undefined) {
+    return unsupported(
+      `The content type is ${contentType === undefined ? "not given" : "not one that is taken here"}; nothing was done. ` +
+        `Send one of: ${types.join(", ")}.`
+    )
+  }
+  const charset = charsetOf(contentType)
+  return charset === "utf-8" || charset === "utf8" || charset === "us-ascii"
+    ? type
+    : unsupported("The charset is not UTF-8, the only one taken; nothing was done.")
+}
 
 /** Fails with 415 unless the content type is one of `types`, in UTF-8. Answers which. */
 export const requireMediaType = <T extends string>(
@@ -22,18 +43,8 @@ export const requireMediaType = <T extends string>(
   types: ReadonlyArray<T>
 ): Effect.Effect<T, ApiProblem> =>
   Effect.suspend(() => {
-    const header = request.headers["content-type"]
-    const type = types.find((one) => one === mediaTypeOf(header))
-    if (type === undefined) {
-      return unsupported(
-        `The content type is ${header === undefined ? "not given" : "not one that is taken here"}; nothing was done. ` +
-          `Send one of: ${types.join(", ")}.`
-      )
-    }
-    const charset = charsetOf(header)
-    return charset === "utf-8" || charset === "utf8" || charset === "us-ascii"
-      ? Effect.succeed(type)
-      : unsupported("The charset is not UTF-8, the only one taken; nothing was done.")
+    const type = mediaTypeIn(request.headers["content-type"], types)
+    return type instanceof ApiProblem ? Effect.fail(type) : Effect.succeed(type)
   })
 
 export interface BodyLimits {
@@ -82,69 +93,81 @@ const discard = (source: IncomingMessage) => {
 }
 
 /**
- * The whole body. Fails with 413 as soon as a limit is passed, 429 as soon as `hold` says no, 415 for an
- * encoding other than gzip, 400 where the body breaks off or is not gzip.
+ * Hands the whole body to `done` once, or the problem: 413 as soon as a limit is passed, 429 as soon as `hold`
+ * says no, 415 for an encoding other than gzip, 400 where the body breaks off or is not gzip. The answer stops
+ * reading; then `done` is not called any more.
  */
-export const readBody = (
+export const receiveBody = (
+  source: IncomingMessage,
+  limits: BodyLimits,
+  done: (body: Uint8Array | ApiProblem) => void
+): (() => void) => {
+  const encoding = (source.headers["content-encoding"] ?? "identity").trim().toLowerCase()
+  const gzip = encoding === "gzip" || encoding === "x-gzip"
+  const refused =
+    !gzip && encoding !== "identity" && encoding !== ""
+      ? unsupported("The content encoding is not taken; nothing was done. Send gzip, or none.")
+      : Number(source.headers["content-length"] ?? 0) > limits.bytesMax
+        ? tooLarge(limits)
+        : undefined
+  if (refused !== undefined) {
+    done(refused)
+    return () => undefined
+  }
+  const unpacker = gzip ? createGunzip() : undefined
+  const readable = unpacker === undefined ? source : source.pipe(unpacker)
+  const chunks: Array<Uint8Array> = []
+  let size = 0
+  let lines = 0
+  let over = false
+  const stop = () => {
+    over = true
+    if (unpacker !== undefined) {
+      source.unpipe(unpacker)
+      unpacker.destroy()
+    }
+    discard(source)
+  }
+  const fail = (problem: ApiProblem) => {
+    if (over) return
+    stop()
+    done(problem)
+  }
+  readable.on("data", (chunk: Uint8Array) => {
+    if (over) return
+    size += chunk.length
+    if (size > limits.bytesMax) return fail(tooLarge(limits))
+    if (limits.lines) {
+      lines += countLines(chunk)
+      if (lines > limits.rowsMax * 2 + 16) return fail(tooManyRows(limits.rowsMax))
+    }
+    if (!limits.hold(chunk.length)) return fail(tooMuchPending())
+    chunks.push(chunk)
+  })
+  readable.once("end", () => {
+    if (over) return
+    over = true
+    done(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, size))
+  })
+  const broken = () => fail(unreadable("The body broke off; nothing was done. Send it again."))
+  unpacker?.on("error", () => fail(unreadable("The body is not gzip as its header says; nothing was done.")))
+  source.once("error", broken)
+  source.once("aborted", broken)
+  return () => {
+    if (!over) stop()
+  }
+}
+
+/** The whole body, or the problem, as `receiveBody` tells it. */
+const readBody = (
   request: HttpServerRequest.HttpServerRequest,
   limits: BodyLimits
 ): Effect.Effect<Uint8Array, ApiProblem> =>
-  Effect.suspend(() => {
-    const encoding = (request.headers["content-encoding"] ?? "identity").trim().toLowerCase()
-    const gzip = encoding === "gzip" || encoding === "x-gzip"
-    if (!gzip && encoding !== "identity" && encoding !== "") {
-      return unsupported("The content encoding is not taken; nothing was done. Send gzip, or none.")
-    }
-    const declared = Number(request.headers["content-length"] ?? 0)
-    if (declared > limits.bytesMax) return Effect.fail(tooLarge(limits))
-    return Effect.async<Uint8Array, ApiProblem>((resume) => {
-      const source = NodeHttpServerRequest.toIncomingMessage(request)
-      const unpacker = gzip ? createGunzip() : undefined
-      const readable = unpacker === undefined ? source : source.pipe(unpacker)
-      const chunks: Array<Uint8Array> = []
-      let size = 0
-      let lines = 0
-      let done = false
-      const stop = () => {
-        if (unpacker !== undefined) {
-          source.unpipe(unpacker)
-          unpacker.destroy()
-        }
-        discard(source)
-      }
-      const fail = (problem: ApiProblem) => {
-        if (done) return
-        done = true
-        stop()
-        resume(Effect.fail(problem))
-      }
-      readable.on("data", (chunk: Uint8Array) => {
-        if (done) return
-        size += chunk.length
-        if (size > limits.bytesMax) return fail(tooLarge(limits))
-        if (limits.lines) {
-          lines += countLines(chunk)
-          if (lines > limits.rowsMax * 2 + 16) return fail(tooManyRows(limits.rowsMax))
-        }
-        if (!limits.hold(chunk.length)) return fail(tooMuchPending())
-        chunks.push(chunk)
-      })
-      readable.once("end", () => {
-        if (done) return
-        done = true
-        resume(Effect.succeed(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, size)))
-      })
-      const broken = () => fail(unreadable("The body broke off; nothing was done. Send it again."))
-      unpacker?.on("error", () =>
-        fail(unreadable("The body is not gzip as its header says; nothing was done."))
-      )
-      source.once("error", broken)
-      source.once("aborted", broken)
-      return Effect.sync(() => {
-        done = true
-        stop()
-      })
-    })
+  Effect.async((resume) => {
+    const stop = receiveBody(NodeHttpServerRequest.toIncomingMessage(request), limits, (body) =>
+      resume(body instanceof ApiProblem ? Effect.fail(body) : Effect.succeed(body))
+    )
+    return Effect.sync(stop)
   })
 
 /** Bodies of commands are small. */

@@ -1,6 +1,6 @@
 // Group commit: what waits together is written together, within its bounds.
 import { describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Scope } from "effect"
+import { Deferred, Effect, Exit, Fiber, Scope } from "effect"
 import { LogUnavailable } from "../../../src/schema/error/IngestError.ts"
 import { makeGroupCommit, type PendingAppend } from "../../../src/services/ingest/GroupCommit.ts"
 
@@ -16,13 +16,9 @@ const gated = Effect.gen(function* () {
     Effect.gen(function* () {
       groups.push(group)
       yield* Deferred.await(gate)
-      yield* Effect.forEach(
-        group,
-        (append, i) => Deferred.succeed(append.done, [{ partition: 0, offset: i }]),
-        {
-          discard: true
-        }
-      )
+      group.forEach((append, i) => {
+        append.done(Exit.succeed([{ partition: 0, offset: i }]))
+      })
     })
   return { groups, write, open: Deferred.succeed(gate, undefined) }
 })

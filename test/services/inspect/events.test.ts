@@ -1,7 +1,11 @@
 // POST /v1/events and POST /v1/score: nothing is taken that its cell would refuse, nothing is taken in part.
+import { request } from "node:http"
+import { connect } from "node:net"
 import { gzipSync } from "node:zlib"
 import { afterEach, describe, expect, it } from "vitest"
 import { ASK_HEADER } from "../../../src/schema/protocol/CellProtocol.ts"
+import type { Verdict } from "../../../src/schema/verdict/Verdict.ts"
+import { Asks } from "../../../src/services/observe/Asks.ts"
 import { makeWorld, type Surface, type SurfaceOptions, startSurface } from "./surface.ts"
 
 const TIME = 1_700_000_000_000
@@ -365,5 +369,133 @@ describe("asking for a verdict", () => {
       415
     )
     expect(stored(to)).toEqual([])
+  })
+})
+
+describe("a cell of this runner", () => {
+  const verdict = (partition: number): Verdict => ({
+    stream: "flows",
+    device: "pump-1",
+    partition,
+    offset: 7,
+    anomalous: false,
+    decision: "normal",
+    rule: null,
+    severity: null,
+    fallback: false,
+    path: "baseline",
+    model: null,
+    energy: 2.5,
+    pvalue: null,
+    alertId: null,
+    contributions: [],
+    rejected: null
+  })
+  /** Every partition has its cell here; messages to cells would fail. */
+  const startHere = async (answers: boolean) => {
+    const world = makeWorld()
+    world.cells = "away"
+    const to = await start({ world })
+    const asks = await to.runtime.runPromise(Asks)
+    const waiting = new Set<string>()
+    const close = [0, 1, 2, 3].map((partition) =>
+      asks.open("flows", partition, (askId, take) => {
+        waiting.add(askId)
+        if (answers) setImmediate(() => take(verdict(partition)))
+        return () => void waiting.delete(askId)
+      })
+    )
+    return { to, waiting, close }
+  }
+  const ask = (to: Surface, path = "/v1/score") => post(to, JSON.stringify(event()), {}, path)
+
+  it("is asked without a message, whether the request takes the short way or the router's", async () => {
+    const { to, waiting } = await startHere(true)
+    for (const path of ["/v1/score", "/v1/score?stream=flows", "/v1/score?stream=flows&more=1"]) {
+      expect(await (await ask(to, path)).json()).toMatchObject({ energy: 2.5, fallback: false })
+    }
+    expect(waiting.size).toBe(0)
+  })
+
+  it("that is silent is waited for no longer than declared, and forgotten", async () => {
+    const { to, waiting } = await startHere(false)
+    expect(await (await ask(to)).json()).toMatchObject({ fallback: true, path: "rules", offset: 0 })
+    expect(waiting.size).toBe(0)
+  })
+
+  it("that has gone elsewhere is sent a message", async () => {
+    const { to, close } = await startHere(true)
+    for (const leave of close) leave()
+    to.world.cells = "well"
+    expect(await (await ask(to)).json()).toMatchObject({ energy: 1.5 })
+  })
+})
+
+describe("the short way and the router's", () => {
+  const good = JSON.stringify(event())
+  it.each([
+    ["a good event", good, "application/json", 202],
+    ["another media type", good, "text/plain", 415],
+    ["bad JSON", "{", "application/json", 400],
+    ["a bad event", "{}", "application/json", 422],
+    ["a large body", `"${"x".repeat(20_000)}"`, "application/json", 413]
+  ])("answer %s alike", async (_, body, type, status) => {
+    const to = await start({ http: { bodyBytesMax: 10_000 } })
+    const headers = { "content-type": type }
+    const seen = await Promise.all(
+      ["?stream=flows", "?stream=flows&more=1"].map(async (query) => {
+        const response = await post(to, body, headers, `/v1/events${query}`)
+        const told = [...response.headers].filter(([name]) => name !== "date").sort()
+        return {
+          status: response.status,
+          told,
+          text: (await response.text()).replace(/Offset":\d/g, 'Offset":0')
+        }
+      })
+    )
+    expect(seen[0].status).toBe(status)
+    expect(seen[0]).toEqual(seen[1])
+  })
+
+  it.each(["", "&more=1"])("free what a caller had sent who hangs up (%s)", async (query) => {
+    const to = await start({ http: { pendingBytesMax: 200 } })
+    const body = JSON.stringify(event({ note: "x".repeat(100) }))
+    const held = () => post(to, body).then(({ status }) => status)
+    await new Promise<void>((done) => {
+      const socket = connect(to.port, "127.0.0.1", () => {
+        socket.write(
+          `POST /v1/events?stream=flows${query} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n${body}`
+        )
+      })
+      const full = async (): Promise<void> => {
+        if ((await held()) !== 429) return full()
+        socket.destroy()
+        done()
+      }
+      void full()
+    })
+    let status = await held()
+    while (status === 429) status = await held()
+    expect(status).toBe(202)
+  })
+
+  it("answer a client that would rather speak another protocol in this one", async () => {
+    const to = await start()
+    const status = await new Promise<number | undefined>((done, failed) => {
+      const sent = request(
+        `${to.url}/v1/events`,
+        {
+          method: "POST",
+          headers: { "content-type": "application/json", connection: "Upgrade", upgrade: "h2c" }
+        },
+        (response) => {
+          response.resume()
+          done(response.statusCode)
+        }
+      )
+      sent.once("error", failed)
+      sent.end(good)
+    })
+    expect(status).toBe(202)
   })
 })

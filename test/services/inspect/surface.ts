@@ -11,6 +11,7 @@ import * as Server from "../../../src/services/inspect/HttpServer.ts"
 import { LiveFeed } from "../../../src/services/inspect/LiveFeed.ts"
 import { ModelStore } from "../../../src/services/model/ModelStore.ts"
 import { AlertFeed } from "../../../src/services/observe/AlertFeed.ts"
+import { Asks } from "../../../src/services/observe/Asks.ts"
 import { Health } from "../../../src/services/observe/Health.ts"
 import { Metrics } from "../../../src/services/observe/Metrics.ts"
 import { Cells } from "../../../src/services/runtime/Cells.ts"
@@ -52,6 +53,7 @@ export const startSurface = async (options: SurfaceOptions = {}) => {
     Layer.succeed(Settings, settings),
     Layer.succeed(Streams, { all, get: (name) => all.find(({ plan }) => plan.stream === name) }),
     AlertFeed.layer,
+    Asks.layer,
     ModelStore.layerAt(join(tmpdir(), `groundstate-surface-${process.pid}`)),
     Health.layer,
     Metrics.layer,
