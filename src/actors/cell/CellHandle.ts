@@ -1,5 +1,5 @@
 // What the outside sees of a cell while its loop runs: status, waiting askers, commands, the lock between slices.
-import { Cause, Clock, Effect, Schedule } from "effect"
+import { Cause, Clock, Effect } from "effect"
 import type { RecordBatch } from "../../schema/event/Batch.ts"
 import { type CellChange, type CellStatus, CellUnavailable } from "../../schema/protocol/CellProtocol.ts"
 import { Health } from "../../services/observe/Health.ts"
@@ -139,7 +139,6 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
           health.report(component, { ready: true, reason: null })
           return Effect.annotateLogs(Effect.logInfo(`cell ${name} goes on`), { cause })
         }),
-      retrySchedule: (wait: "500 millis") => Schedule.spaced(wait),
 
       /** Where the slice that begins at row `from` ends: one record at a time where a slice has failed before. */
       sliceEnd: (batch: RecordBatch, from: number): number => {

@@ -1,5 +1,5 @@
 // The cell's one fiber: claims the partition, restores its state, then fetch → process → emit → checkpoint, for ever.
-import { Clock, Effect, type Scope } from "effect"
+import { Clock, Effect, Schedule, type Scope } from "effect"
 import type { LogUnavailable, OffsetOutOfRange } from "../../schema/error/IngestError.ts"
 import type { CorruptState, Fenced, StorageUnavailable } from "../../schema/error/StorageError.ts"
 import type { RecordBatch } from "../../schema/event/Batch.ts"
@@ -194,17 +194,23 @@ const finishBatch = (handle: CellHandle, context: SliceContext, batch: RecordBat
     handle.fetched(batch, yield* Clock.currentTimeMillis)
   })
 
-/** Waits for what is away, saying so; anything else ends the run. */
+/**
+ * Waits for what is away, saying so; anything else ends the run. A first try that succeeds, as nearly all do,
+ * costs no schedule.
+ */
 const insist = <A, E extends { readonly _tag: string; readonly message: string }, R>(
   handle: CellHandle,
   cause: "log-unavailable" | "database-unavailable",
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  effect.pipe(
-    Effect.tapError((error) => handle.pause(cause, error)),
-    Effect.retry({
-      while: (error) => error._tag === "LogUnavailable" || error._tag === "StorageUnavailable",
-      schedule: handle.retrySchedule(RETRY_WAIT)
-    }),
-    Effect.tap(() => handle.resume(cause))
-  )
+  Effect.catchAll(effect, (error) => {
+    const pausing = Effect.tapError(effect, (again) => handle.pause(cause, again))
+    return Effect.zipRight(handle.pause(cause, error), isAway(error) ? Effect.void : Effect.fail(error)).pipe(
+      Effect.zipRight(Effect.sleep(RETRY_WAIT)),
+      Effect.zipRight(Effect.retry(pausing, { while: isAway, schedule: Schedule.spaced(RETRY_WAIT) })),
+      Effect.tap(() => handle.resume(cause))
+    )
+  })
+
+const isAway = (error: { readonly _tag: string }): boolean =>
+  error._tag === "LogUnavailable" || error._tag === "StorageUnavailable"

@@ -203,6 +203,9 @@ const makeMetrics = (registry: Registry) => {
     ["signal"]
   )
 
+  /** By cell: a gauge costs microseconds to set, and a cell moves hundreds of times a second. */
+  const positions = new Map<string, CellPosition>()
+
   return {
     /** Once per batch of a cell. */
     batch: (report: BatchReport): void => {
@@ -221,13 +224,9 @@ const makeMetrics = (registry: Registry) => {
     deadLetters: (stream: string, reason: DeadLetterReason, count: number): void => {
       deadLetters.inc({ stream, reason }, count)
     },
-    /** Whenever it changed noticeably: once per batch, or per idle wait. */
+    /** Whenever it changed noticeably: once per batch, or per idle wait. Gauges are set when somebody looks. */
     position: (at: CellPosition): void => {
-      const labels = { stream: at.stream, partition: at.partition }
-      lag.set(labels, at.lag)
-      age.set(labels, at.oldestEventAgeSeconds)
-      devices.set(labels, at.devices)
-      stateBytes.set(labels, at.stateBytes)
+      positions.set(`${at.stream}/${at.partition}`, at)
     },
     checkpoint: (stream: string, seconds: number, bytes: number): void => {
       checkpointSeconds.observe({ stream }, seconds)
@@ -254,12 +253,22 @@ const makeMetrics = (registry: Registry) => {
     },
     /** The cell has gone to another runner: its gauges go too, so that no stale lag is reported. */
     forgetCell: (stream: string, partition: number): void => {
+      positions.delete(`${stream}/${partition}`)
       for (const metric of [lag, age, devices, stateBytes]) metric.remove({ stream, partition })
       for (const path of ["deep", "fast", "baseline", "rules"] as const)
         breaker.remove({ stream, partition, path })
     },
     /** The whole registry in the Prometheus text format, and its content type. */
-    exposition: Effect.promise(() => registry.metrics()),
+    exposition: Effect.promise(() => {
+      for (const at of positions.values()) {
+        const labels = { stream: at.stream, partition: at.partition }
+        lag.set(labels, at.lag)
+        age.set(labels, at.oldestEventAgeSeconds)
+        devices.set(labels, at.devices)
+        stateBytes.set(labels, at.stateBytes)
+      }
+      return registry.metrics()
+    }),
     contentType: registry.contentType
   }
 }
