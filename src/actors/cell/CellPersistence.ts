@@ -163,7 +163,7 @@ export const writeCheckpoint = (store: Checkpoint["Type"], key: CellKey, epoch: 
         blobs.set(`dictionary/${column}`, core.categoryIds[column].serialize(0, count))
       }
     })
-    const delta = rows.length === 0 ? undefined : encodeRows(core.columns, core.deviceIds, rows, rows.length)
+    const delta = rows.length === 0 ? undefined : encodeRows(core.columns, core.deviceIds, rows)
     const turn = base.nextPages(core.devices, delta?.length ?? 0, core.bytesPerRow)
     const pages = turn.map((page) => ({
       page,

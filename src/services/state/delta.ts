@@ -8,6 +8,7 @@ import { WINDOW_BUCKETS } from "../../schema/stream/StreamPlan.ts"
 import { aligned, BadDelta, checksum } from "./badDelta.ts"
 import { addRows } from "./columns.ts"
 import type { ArenaInterner } from "./interner.ts"
+import { gatherBytes, gatherWords, lanesOf, scatterBytes, scatterWords } from "./rowCopy.ts"
 
 export { BadDelta }
 
@@ -15,24 +16,6 @@ const MAGIC = 0x52445347 // "GSDR"
 const VERSION = 1
 const HEADER = 32
 const CHECKSUM_WORD = 7
-
-interface Sections {
-  readonly lastTime: Float64Array
-  readonly rows: Int32Array
-  readonly events: Uint32Array
-  readonly mean: Float32Array
-  readonly variance: Float32Array
-  readonly window: Float32Array
-  readonly threshold: Float32Array
-  readonly anchor: Float32Array
-  readonly quietUntil: Uint32Array
-  readonly drift: Int8Array
-  readonly valueHash: Uint8Array
-  readonly run: Uint8Array
-  readonly runMax: Uint8Array
-  readonly flags: Uint8Array
-  readonly ids: Uint8Array
-}
 
 /** Bytes of the sections before the ids, for one row. */
 const rowBytes = (columns: DeviceColumns): number =>
@@ -42,113 +25,55 @@ const rowBytes = (columns: DeviceColumns): number =>
   3 * columns.numberCount +
   1
 
-const sectionsOf = (
-  buffer: ArrayBuffer,
-  columns: DeviceColumns,
-  count: number,
-  idBytes: number
-): Sections => {
-  const { signalCount: S, numberCount: N, windowCount: W } = columns
-  let at = HEADER
-  const next = (bytes: number): number => {
-    const start = at
-    at += bytes
-    return start
-  }
-  return {
-    lastTime: new Float64Array(buffer, next(8 * count), count),
-    rows: new Int32Array(buffer, next(4 * count), count),
-    events: new Uint32Array(buffer, next(4 * count), count),
-    mean: new Float32Array(buffer, next(4 * count * S), count * S),
-    variance: new Float32Array(buffer, next(4 * count * S), count * S),
-    window: new Float32Array(buffer, next(4 * count * W * WINDOW_BUCKETS), count * W * WINDOW_BUCKETS),
-    threshold: new Float32Array(buffer, next(4 * count), count),
-    anchor: new Float32Array(buffer, next(4 * count), count),
-    quietUntil: new Uint32Array(buffer, next(4 * count), count),
-    drift: new Int8Array(buffer, next(count * S), count * S),
-    valueHash: new Uint8Array(buffer, next(count * N), count * N),
-    run: new Uint8Array(buffer, next(count * N), count * N),
-    runMax: new Uint8Array(buffer, next(count * N), count * N),
-    flags: new Uint8Array(buffer, next(count), count),
-    ids: new Uint8Array(buffer, next(idBytes), idBytes)
-  }
-}
+/** Word at which the rows' numbers stand: behind the header and `lastTime`. */
+const rowsAt = (count: number): number => HEADER / 4 + 2 * count
 
-interface Slice<T> {
-  readonly length: number
-  [index: number]: T
-}
-
-const copyRow = (
-  from: Slice<number>,
-  fromRow: number,
-  to: Slice<number>,
-  toRow: number,
-  width: number
-): void => {
-  const source = fromRow * width
-  const target = toRow * width
-  for (let k = 0; k < width; k++) to[target + k] = from[source + k]
-}
-
-const encode = (
-  columns: DeviceColumns,
-  interner: ArenaInterner,
-  rowAt: (i: number) => number,
-  count: number
-): Uint8Array => {
-  let idBytes = 0
-  for (let i = 0; i < count; i++) idBytes += 2 + interner.bytesOf(rowAt(i)).length
-  const used = HEADER + count * rowBytes(columns) + idBytes
+const encode = (columns: DeviceColumns, interner: ArenaInterner, rows: Int32Array): Uint8Array => {
+  const count = rows.length
+  // Rows one after the other are copied in one piece.
+  const first = count === 0 ? 0 : rows[0]
+  const whole = count > 0 && rows[count - 1] - first === count - 1
+  const ids = whole ? interner.serialize(first, first + count) : interner.serializeEach(rows)
+  const used = HEADER + count * rowBytes(columns) + ids.length
   const buffer = new ArrayBuffer((used + 3) & ~3)
-  const head = new Int32Array(buffer, 0, HEADER / 4)
+  const words = new Int32Array(buffer)
+  const bytes = new Uint8Array(buffer)
   const shape = new Uint16Array(buffer, 0, HEADER / 2)
-  head[0] = MAGIC
+  words[0] = MAGIC
   shape[2] = VERSION
   shape[3] = WINDOW_BUCKETS
   shape[4] = columns.signalCount
   shape[5] = columns.numberCount
   shape[6] = columns.windowCount
-  head[4] = count
-  head[5] = idBytes
-  head[6] = buffer.byteLength
-  const to = sectionsOf(buffer, columns, count, idBytes)
-  const { signalCount: S, numberCount: N } = columns
-  const R = columns.windowCount * WINDOW_BUCKETS
-  let at = 0
-  for (let i = 0; i < count; i++) {
-    const row = rowAt(i)
-    to.rows[i] = row
-    to.lastTime[i] = columns.lastTime[row]
-    to.events[i] = columns.events[row]
-    to.threshold[i] = columns.threshold[row]
-    to.anchor[i] = columns.anchor[row]
-    to.quietUntil[i] = columns.quietUntil[row]
-    to.flags[i] = columns.flags[row] & ~DeviceFlag.dirty
-    copyRow(columns.mean, row, to.mean, i, S)
-    copyRow(columns.variance, row, to.variance, i, S)
-    copyRow(columns.drift, row, to.drift, i, S)
-    copyRow(columns.valueHash, row, to.valueHash, i, N)
-    copyRow(columns.run, row, to.run, i, N)
-    copyRow(columns.runMax, row, to.runMax, i, N)
-    copyRow(columns.window, row, to.window, i, R)
-    const id = interner.bytesOf(row)
-    to.ids[at] = id.length & 0xff
-    to.ids[at + 1] = id.length >>> 8
-    to.ids.set(id, at + 2)
-    at += 2 + id.length
+  words[4] = count
+  words[5] = ids.length
+  words[6] = buffer.byteLength
+  words.set(rows, rowsAt(count))
+  const lanes = lanesOf(columns)
+  let at = HEADER / 4
+  lanes.words.forEach((lane, n) => {
+    const { array, width } = lane
+    if (whole) words.set(array.subarray(first * width, (first + count) * width), at)
+    else gatherWords(lane, rows, words, at)
+    // The rows' own numbers stand behind the first lane.
+    at += count * (n === 0 ? width + 1 : width)
+  })
+  at *= 4
+  for (const lane of lanes.bytes) {
+    const { array, width } = lane
+    if (whole) bytes.set(array.subarray(first * width, (first + count) * width), at)
+    else gatherBytes(lane, rows, bytes, at)
+    at += count * width
   }
-  head[CHECKSUM_WORD] = checksum(buffer, CHECKSUM_WORD)
-  return new Uint8Array(buffer)
+  for (let i = at - count; i < at; i++) bytes[i] &= ~DeviceFlag.dirty
+  bytes.set(ids, at)
+  words[CHECKSUM_WORD] = checksum(buffer, CHECKSUM_WORD)
+  return bytes
 }
 
-/** The first `count` of `rows` (ascending, each < interner.count) with their device ids. */
-export const encodeRows = (
-  columns: DeviceColumns,
-  interner: ArenaInterner,
-  rows: Int32Array,
-  count: number
-): Uint8Array => encode(columns, interner, (i) => rows[i], count)
+/** `rows` (ascending, each < interner.count) with their device ids. */
+export const encodeRows = (columns: DeviceColumns, interner: ArenaInterner, rows: Int32Array): Uint8Array =>
+  encode(columns, interner, rows)
 
 /** Rows [from, to) that exist: a page of the base. */
 export const encodePage = (
@@ -158,7 +83,11 @@ export const encodePage = (
   to: number
 ): Uint8Array => {
   const last = Math.min(to, columns.count, interner.count)
-  return encode(columns, interner, (i) => from + i, Math.max(0, last - from))
+  return encode(
+    columns,
+    interner,
+    Int32Array.from({ length: Math.max(0, last - from) }, (_, i) => from + i)
+  )
 }
 
 const readHeader = (
@@ -203,8 +132,7 @@ const sameBytes = (a: Uint8Array, b: Uint8Array, start: number, end: number): bo
 }
 
 /** Checks every row against the ids already known, before anything is written. */
-const checkRows = (from: Sections, interner: ArenaInterner): void => {
-  const { rows, ids } = from
+const checkRows = (rows: Int32Array, ids: Uint8Array, interner: ArenaInterner): void => {
   let at = 0
   let known = interner.count
   let before = -1
@@ -228,6 +156,18 @@ const checkRows = (from: Sections, interner: ArenaInterner): void => {
   if (at !== ids.length) throw new BadDelta("device rows hold more ids than rows")
 }
 
+/** Gives the devices that are new their ids, in the order of their rows. */
+const internRows = (rows: Int32Array, ids: Uint8Array, interner: ArenaInterner): void => {
+  let at = 0
+  for (let i = 0; i < rows.length; i++) {
+    const end = at + 2 + (ids[at] | (ids[at + 1] << 8))
+    if (rows[i] >= interner.count && interner.intern(ids, at + 2, end) !== rows[i]) {
+      throw new BadDelta(`the device of row ${rows[i]} comes twice, or no more devices fit`)
+    }
+    at = end
+  }
+}
+
 /**
  * Writes rows that `encodeRows` or `encodePage` gave, interning devices that are new; rows that `accept`
  * refuses only get their id. Pieces must come so that row r is known before row r + 1. Throws `BadDelta`;
@@ -241,35 +181,34 @@ export const applyRows = (
 ): number => {
   const buffer = aligned(bytes)
   const [count, idBytes] = readHeader(buffer, columns)
-  const from = sectionsOf(buffer, columns, count, idBytes)
-  checkRows(from, interner)
-  const { signalCount: S, numberCount: N } = columns
-  const R = columns.windowCount * WINDOW_BUCKETS
-  let at = 0
+  const words = new Int32Array(buffer)
+  const rows = words.subarray(rowsAt(count), rowsAt(count) + count)
+  const ids = new Uint8Array(buffer, HEADER + count * rowBytes(columns), idBytes)
+  checkRows(rows, ids, interner)
+  internRows(rows, ids, interner)
+  if (count > 0) addRows(columns, rows[count - 1] + 1)
+  const taken = new Uint8Array(count)
   let applied = 0
   for (let i = 0; i < count; i++) {
-    const row = from.rows[i]
-    const end = at + 2 + (from.ids[at] | (from.ids[at + 1] << 8))
-    if (row >= interner.count && interner.intern(from.ids, at + 2, end) !== row) {
-      throw new BadDelta(`the device of row ${row} comes twice, or no more devices fit`)
-    }
-    at = end
-    addRows(columns, row + 1)
-    if (accept !== undefined && !accept(row)) continue
-    columns.lastTime[row] = from.lastTime[i]
-    columns.events[row] = from.events[i]
-    columns.threshold[row] = from.threshold[i]
-    columns.anchor[row] = from.anchor[i]
-    columns.quietUntil[row] = from.quietUntil[i]
-    columns.flags[row] = (columns.flags[row] & DeviceFlag.dirty) | (from.flags[i] & ~DeviceFlag.dirty)
-    copyRow(from.mean, i, columns.mean, row, S)
-    copyRow(from.variance, i, columns.variance, row, S)
-    copyRow(from.drift, i, columns.drift, row, S)
-    copyRow(from.valueHash, i, columns.valueHash, row, N)
-    copyRow(from.run, i, columns.run, row, N)
-    copyRow(from.runMax, i, columns.runMax, row, N)
-    copyRow(from.window, i, columns.window, row, R)
+    if (accept !== undefined && !accept(rows[i])) continue
+    taken[i] = 1
     applied++
   }
+  const lanes = lanesOf(columns)
+  let at = HEADER / 4
+  lanes.words.forEach((lane, n) => {
+    scatterWords(lane, rows, taken, words, at)
+    at += count * (n === 0 ? lane.width + 1 : lane.width)
+  })
+  at *= 4
+  const stored = new Uint8Array(buffer)
+  const { flags } = columns
+  // What this process has touched since its own last checkpoint stays listed.
+  const listed = Uint8Array.from(rows, (row) => flags[row] & DeviceFlag.dirty)
+  for (const lane of lanes.bytes) {
+    scatterBytes(lane, rows, taken, stored, at)
+    at += count * lane.width
+  }
+  for (let i = 0; i < count; i++) if (taken[i] === 1) flags[rows[i]] |= listed[i]
   return applied
 }

@@ -24,6 +24,8 @@ export interface ArenaInterner extends Interner {
   readonly bytesOf: (id: number) => Uint8Array
   /** Strings [from, to) as `u16 length, bytes` each, little-endian. */
   readonly serialize: (from: number, to: number) => Uint8Array
+  /** As `serialize`, the strings of these ids, each below `count`. */
+  readonly serializeEach: (ids: Int32Array) => Uint8Array
   /** Interns what `serialize` wrote. Gives how many strings were read, −1 if the bytes are cut or a string is too long. */
   readonly restore: (bytes: Uint8Array) => number
   /** Bytes of memory held. */
@@ -184,8 +186,22 @@ export const makeInterner = (options: InternerOptions = {}): ArenaInterner => {
       const length = starts[id + 1] - starts[id]
       bytes[at++] = length & 0xff
       bytes[at++] = length >>> 8
-      bytes.set(arena.subarray(starts[id], starts[id + 1]), at)
-      at += length
+      for (let k = starts[id]; k < starts[id + 1]; k++) bytes[at++] = arena[k]
+    }
+    return bytes
+  }
+
+  const serializeEach = (ids: Int32Array): Uint8Array => {
+    let size = 0
+    for (let i = 0; i < ids.length; i++) size += 2 + starts[ids[i] + 1] - starts[ids[i]]
+    const bytes = new Uint8Array(size)
+    let at = 0
+    for (let i = 0; i < ids.length; i++) {
+      const from = starts[ids[i]]
+      const length = starts[ids[i] + 1] - from
+      bytes[at++] = length & 0xff
+      bytes[at++] = length >>> 8
+      for (let k = 0; k < length; k++) bytes[at++] = arena[from + k]
     }
     return bytes
   }
@@ -214,6 +230,7 @@ export const makeInterner = (options: InternerOptions = {}): ArenaInterner => {
     text: (id) => decoder.decode(bytesOf(id)),
     bytesOf,
     serialize,
+    serializeEach,
     restore,
     memoryBytes: () => arena.byteLength + starts.byteLength + table.byteLength
   }

@@ -113,7 +113,7 @@ describe("fold and decide", () => {
         const rest = makeTestCell(rich)
         const interner = internerOf(whole.columns.count)
         const rows = takeDirty(whole.columns)
-        applyRows(rest.columns, makeInterner(), encodeRows(whole.columns, interner, rows, rows.length))
+        applyRows(rest.columns, makeInterner(), encodeRows(whole.columns, interner, rows))
         decodeCellState(encodeCellState(whole.cell), rest.cell)
         restoreIdPages(rest.cell.ids, new Map([[0, encodeIdPage(whole.cell.ids, 0)]]))
         for (const cell of [whole, rest]) {

@@ -113,7 +113,7 @@ describe("device rows as bytes", () => {
             fill(columns, next, Array.from(touched))
             fill(columns, next, round)
             const rows = Int32Array.from(new Set([...touched, ...round])).sort()
-            const delta = encodeRows(columns, internerOf(columns.count), rows, rows.length)
+            const delta = encodeRows(columns, internerOf(columns.count), rows)
             expect(applyRows(copy, ids, delta)).toBe(rows.length)
             applyRows(copy, ids, delta)
           }
