@@ -95,7 +95,15 @@ const nothing = Buffer.alloc(0)
 const makeHolder = (connect: () => Promise<ClusterClient>) => {
   let current: Promise<ClusterClient> | undefined
   return {
-    get: (): Promise<ClusterClient> => (current ??= connect()),
+    get: (): Promise<ClusterClient> => {
+      if (current !== undefined) return current
+      const made = connect()
+      current = made
+      made.catch(() => {
+        if (current === made) current = undefined
+      })
+      return made
+    },
     discard: () => {
       current?.then(
         (made) => made.close(),

@@ -36,7 +36,7 @@ export const kafkaLimits = {
   busyPollMillis: 10,
   paceMillis: 5,
   pacedBytes: 524_288,
-  responseBytesMax: 8 * 1_048_576,
+  responseBytesMax: 4 * 1_048_576,
   stallMillis: 20_000,
   retryMinMillis: 50,
   retryMaxMillis: 1_000,
