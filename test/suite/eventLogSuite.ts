@@ -308,6 +308,42 @@ export const eventLogSuite = (name: string, layer: Layer.Layer<EventLog, unknown
       })
     )
 
+    holds("reads a partition whatever the readers of others do: busy, waiting or gone", () =>
+      Effect.gen(function* () {
+        const log = yield* EventLog
+        yield* log.ensureTopic("others", 4)
+        const append = (partition: number, value: string) =>
+          log.append("others", [record(value, null, { partition })])
+        const busy = yield* openAt("others", 0, 0)
+        yield* append(0, "taken")
+        yield* take(busy, 1)
+        yield* append(0, "left")
+        yield* Effect.fork(Effect.flatMap(openAt("others", 1, 0), (reader) => reader.fetch(60_000)))
+        yield* Effect.scoped(Effect.flatMap(openAt("others", 2, 0), (reader) => reader.fetch(20)))
+        const reader = yield* openAt("others", 3, 0)
+        for (let i = 0; i < 20; i++) {
+          yield* append(3, `${i}`)
+          expect(values(yield* take(reader, 1))).toEqual([`${i}`])
+        }
+        expect(values(yield* take(busy, 1))).toEqual(["left"])
+      })
+    )
+
+    holds("leaves alone what was copied out of a batch, whatever is fetched after it", () =>
+      Effect.gen(function* () {
+        const log = yield* EventLog
+        yield* log.ensureTopic("copies", 1)
+        const reader = yield* openAt("copies", 0, 0)
+        const kept: Array<Uint8Array> = []
+        for (let i = 0; i < 6; i++) {
+          yield* log.append("copies", [record(`value ${i}`)])
+          const batch = yield* reader.fetch(10_000)
+          if (batch !== undefined) kept.push(batch.bytes.slice(batch.starts[0], batch.ends[0]))
+        }
+        expect(kept.map((bytes) => text.decode(bytes))).toEqual([0, 1, 2, 3, 4, 5].map((i) => `value ${i}`))
+      })
+    )
+
     holds("refuses offsets outside the partition with OffsetOutOfRange, naming what it holds", () =>
       Effect.gen(function* () {
         const log = yield* EventLog

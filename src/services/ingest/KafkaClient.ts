@@ -1,5 +1,5 @@
-// One reader's or writer's own connection to Kafka, made of kafkajs's cluster and broker classes (2.2.4, the
-// last there is). A reader needs no group member: it fetches and commits like a Java client after `assign`.
+// A connection to a Kafka cluster, made of kafkajs's cluster and broker classes (2.2.4, the last there is).
+// Reading needs no group member: it fetches and commits like a Java client after `assign`.
 import { createRequire } from "node:module"
 import { connect as connectPlain, isIP, type Socket } from "node:net"
 import { type ConnectionOptions, connect as connectTls } from "node:tls"
@@ -12,7 +12,14 @@ import {
   logLevel,
   type SASLOptions
 } from "kafkajs"
-import { type FetchedPartition, type FetchResponse, parseFetchResponse } from "./kafkaFetch.ts"
+import {
+  encodeFetchRequest,
+  FETCH_VERSION_MAX,
+  type FetchRequest,
+  type FetchResponse,
+  parseFetchResponse
+} from "./kafkaFetch.ts"
+import { makeFrameReader } from "./kafkaFrames.ts"
 
 /** How to reach the brokers. Times in ms. */
 export interface KafkaConnection {
@@ -42,22 +49,54 @@ export class PartitionMissing extends Error {}
 export const OFFSET_OUT_OF_RANGE = 1
 
 const KEEP_ALIVE_MILLIS = 60_000
+/** On top of the time that a broker may hold a fetch open, where that is longer than a request may take. */
+const SLACK_MILLIS = 1_000
+
+type SocketFactory = NonNullable<KafkaConfig["socketFactory"]>
+
+/** A plain socket whose "data" are whole answers, in memory that the next answer overwrites. */
+const connectFramed = (host: string, port: number, onConnect: () => void): Socket => {
+  const frames = makeFrameReader((frame) => socket.emit("data", frame))
+  const socket: Socket = connectPlain(
+    {
+      host,
+      port,
+      onread: {
+        buffer: frames.room,
+        callback: (count) => {
+          try {
+            frames.took(count)
+          } catch (cause) {
+            socket.destroy(cause instanceof Error ? cause : new Error(String(cause)))
+          }
+          return true
+        }
+      }
+    },
+    onConnect
+  )
+  return socket
+}
 
 /** The sockets of one client, so that closing it takes no round trip and lets nothing reconnect later. */
 const makeSockets = () => {
   const open = new Set<Socket>()
   let closed = false
-  const socketFactory: NonNullable<KafkaConfig["socketFactory"]> = ({ host, port, ssl, onConnect }) => {
-    if (closed) throw new Error("this client is closed")
-    const socket = ssl
-      ? connectTls({ host, port, ...(isIP(host) === 0 ? { servername: host } : {}), ...ssl }, onConnect)
-      : connectPlain({ host, port }, onConnect)
-    socket.setKeepAlive(true, KEEP_ALIVE_MILLIS)
-    socket.setNoDelay(true)
-    open.add(socket)
-    socket.once("close", () => open.delete(socket))
-    return socket
-  }
+  const socketFactory =
+    (framed: boolean): SocketFactory =>
+    ({ host, port, ssl, onConnect }) => {
+      if (closed) throw new Error("this client is closed")
+      const socket = ssl
+        ? connectTls({ host, port, ...(isIP(host) === 0 ? { servername: host } : {}), ...ssl }, onConnect)
+        : framed
+          ? connectFramed(host, port, onConnect)
+          : connectPlain({ host, port }, onConnect)
+      socket.setKeepAlive(true, KEEP_ALIVE_MILLIS)
+      socket.setNoDelay(true)
+      open.add(socket)
+      socket.once("close", () => open.delete(socket))
+      return socket
+    }
   const close = () => {
     closed = true
     for (const socket of open) socket.destroy(new Error("this client is closed"))
@@ -76,7 +115,7 @@ export const makeKafka = (connection: KafkaConnection, retries: number) => {
     connectionTimeout: connection.connectTimeoutMillis,
     requestTimeout: connection.requestTimeoutMillis,
     retry: { retries, initialRetryTime: 100, maxRetryTime: 2_000 },
-    socketFactory: sockets.socketFactory,
+    socketFactory: sockets.socketFactory(false),
     logLevel: logLevel.INFO,
     logCreator: (level) => {
       const write = connection.log(level)
@@ -85,20 +124,34 @@ export const makeKafka = (connection: KafkaConnection, retries: number) => {
       }
     }
   })
-  return { kafka, close: sockets.close }
+  return { kafka, close: sockets.close, framedSockets: sockets.socketFactory(true) }
 }
 
 /** The parts of kafkajs 2.2.4 that its types leave out. */
 interface Request {
-  readonly request: { readonly apiName: string; readonly apiVersion: number }
+  readonly request: {
+    readonly apiKey: number
+    readonly apiName: string
+    readonly apiVersion: number
+    readonly encode: () => { readonly buf: Buffer; readonly buffer: Buffer }
+  }
   readonly response: unknown
+  readonly requestTimeout: number
 }
 interface RequestQueue {
   readonly pending: ReadonlyArray<unknown>
   scheduleCheckPendingRequests: () => void
 }
+interface Connection {
+  socketFactory: SocketFactory
+  processData: (data: Buffer) => void
+  readonly bytesBuffered: number
+  chunks: Array<Buffer>
+}
 interface Pool {
-  send: (request: Request) => Promise<unknown>
+  readonly send: (request: Request) => Promise<unknown>
+  /** The second is for fetches alone. */
+  readonly pool: ReadonlyArray<Connection>
 }
 
 /**
@@ -116,38 +169,74 @@ const calmTimers = () => {
 }
 calmTimers()
 
-/** Takes a fetch response as it came, in place of kafkajs's decoder that makes an object of each record. */
+/** Hands over a fetch response as it came; kafkajs's decoder makes an object of each record. */
 const rawResponse = (version: number) => ({
-  decode: async (bytes: Buffer) => {
+  decode: (bytes: Buffer) => {
     const response = parseFetchResponse(bytes, version)
     return { ...response, clientSideThrottleTime: response.throttleMillis }
   },
-  parse: async (response: FetchResponse) => response
+  parse: (response: FetchResponse) => response
 })
 
-/** Makes a broker's connections answer fetches undecoded. To be done once a broker. */
-const prepareBroker = (broker: Broker) => {
-  const pool = (broker as unknown as { readonly connectionPool?: Pool }).connectionPool
-  if (pool === undefined || typeof pool.send !== "function") {
-    throw new Error("this kafkajs is not 2.2.4: its connection pool is not where it was")
-  }
-  const send = pool.send.bind(pool)
-  pool.send = (request) =>
-    send(
-      request.request.apiName === "Fetch"
-        ? { ...request, response: rawResponse(request.request.apiVersion) }
-        : request
-    )
+/** A broker as kafkajs keeps it. */
+interface Inside {
+  readonly connectionPool?: Pool
+  readonly versions?: Readonly<Record<number, { readonly maxVersion: number }>>
 }
 
-/** Reads one partition and commits for it. Promises reject with kafkajs's errors or `KafkaErrorCode`. */
-export interface PartitionClient {
-  /** Waits at most `maxWaitMillis` for records from `offset` on; about `bytesMax` bytes, one batch at least. */
-  readonly fetch: (offset: number, bytesMax: number, maxWaitMillis: number) => Promise<FetchedPartition>
-  readonly bounds: () => Promise<{ readonly earliest: number; readonly end: number }>
+const FETCH = 1
+
+/**
+ * Sends fetches through a broker's own connection for them, past kafkajs's encoder and decoder. One at a time: the
+ * answer's bytes hold until the next request.
+ */
+const makeFetch = (broker: Broker, framedSockets: SocketFactory) => {
+  const { connectionPool: pool, versions } = broker as unknown as Inside
+  const newest = versions?.[FETCH]?.maxVersion
+  const line = pool?.pool?.[1]
+  if (pool === undefined || typeof line?.processData !== "function" || newest === undefined) {
+    throw new Error("this kafkajs is not 2.2.4: its broker is not made as it was")
+  }
+  line.socketFactory = framedSockets
+  const processData = line.processData
+  line.processData = (data) => {
+    // kafkajs keeps the nothing that is left of the answer before, and copies all to put the two together.
+    if (line.bytesBuffered === 0) line.chunks = []
+    processData.call(line, data)
+  }
+  const version = Math.min(FETCH_VERSION_MAX, newest)
+  const response = rawResponse(version)
+  return (request: FetchRequest) => {
+    const bytes = encodeFetchRequest(request, version)
+    return pool.send({
+      request: {
+        apiKey: FETCH,
+        apiName: "Fetch",
+        apiVersion: version,
+        encode: () => ({ buf: bytes, buffer: bytes })
+      },
+      response,
+      requestTimeout: request.maxWaitMillis + SLACK_MILLIS
+    }) as Promise<FetchResponse>
+  }
+}
+
+/** Speaks with the brokers of a cluster. Promises reject with kafkajs's errors, `KafkaErrorCode` or `PartitionMissing`. */
+export interface ClusterClient {
+  /** The broker that leads a partition, as last heard. */
+  readonly leader: (topic: string, partition: number) => Promise<string>
+  /**
+   * Asks one broker; the answer holds one part for each partition asked for, some perhaps with an error code. One
+   * fetch at a time at a broker: the records hold until the next.
+   */
+  readonly fetch: (nodeId: string, request: FetchRequest) => Promise<FetchResponse>
+  readonly bounds: (
+    topic: string,
+    partition: number
+  ) => Promise<{ readonly earliest: number; readonly end: number }>
   /** Commits for a group without members, so that tools see the lag; needs no session. */
-  readonly commit: (groupId: string, offset: number) => Promise<void>
-  /** After a broker said that it does not lead the partition (any more). */
+  readonly commit: (groupId: string, topic: string, partition: number, offset: number) => Promise<void>
+  /** After a broker said that it does not lead a partition (any more). */
   readonly refresh: () => Promise<void>
   /** Cuts the connections at once. */
   readonly close: () => void
@@ -175,58 +264,52 @@ const captureCluster = (kafka: Kafka): Cluster => {
   return captured
 }
 
-/** Connects to the cluster and learns where `topic` lies. Rejects where the topic or partition is unknown. */
-export const connectPartition = async (
-  connection: KafkaConnection,
-  topic: string,
-  partition: number
-): Promise<PartitionClient> => {
-  const { kafka, close } = makeKafka(connection, 1)
+/** Connects to the cluster through any of the brokers named. */
+export const connectCluster = async (connection: KafkaConnection): Promise<ClusterClient> => {
+  const { kafka, close, framedSockets } = makeKafka(connection, 1)
   try {
     const cluster = captureCluster(kafka)
-    const prepared = new WeakSet<Broker>()
-    const prepare = (broker: Broker) => {
-      if (!prepared.has(broker)) {
-        prepareBroker(broker)
-        prepared.add(broker)
-      }
-      return broker
-    }
+    const fetches = new WeakMap<Broker, ReturnType<typeof makeFetch>>()
     await cluster.connect()
-    await cluster.addMultipleTargetTopics([topic])
-    const leader = async () => {
+    const known = new Set<string>()
+    const learn = async (topic: string) => {
+      if (known.has(topic)) return
+      await cluster.addMultipleTargetTopics([topic])
+      known.add(topic)
+    }
+    const leader = async (topic: string, partition: number) => {
+      await learn(topic)
       const [nodeId] = Object.keys(cluster.findLeaderForPartitions(topic, [partition]))
       if (nodeId === undefined) throw new PartitionMissing(`there is no partition ${partition}`)
-      return prepare(await cluster.findBroker({ nodeId }))
+      return nodeId
     }
-    await leader()
-    const offsetOf = async (fromBeginning: boolean) => {
+    const offsetOf = async (topic: string, partition: number, fromBeginning: boolean) => {
       const [found] = await cluster.fetchTopicsOffset([{ topic, partitions: [{ partition }], fromBeginning }])
       return Number(found.partitions[0].offset)
     }
     return {
-      fetch: async (offset, bytesMax, maxWaitMillis) => {
-        await cluster.refreshMetadataIfNecessary()
-        const broker = await leader()
-        const response: FetchResponse = await broker.fetch({
-          isolationLevel: 1,
-          maxWaitTime: maxWaitMillis,
-          minBytes: 1,
-          maxBytes: bytesMax,
-          topics: [{ topic, partitions: [{ partition, fetchOffset: String(offset), maxBytes: bytesMax }] }]
-        })
+      leader,
+      fetch: async (nodeId, request) => {
+        // Brokers are found through the metadata of a topic.
+        for (const { topic } of request.wanted) if (!known.has(topic)) await learn(topic)
+        const broker = await cluster.findBroker({ nodeId })
+        let fetch = fetches.get(broker)
+        if (fetch === undefined) fetches.set(broker, (fetch = makeFetch(broker, framedSockets)))
+        const response = await fetch(request)
         if (response.errorCode !== 0) throw new KafkaErrorCode(response.errorCode)
-        const fetched = response.partitions.find((p) => p.topic === topic && p.partition === partition)
-        if (fetched === undefined) throw new Error("the broker's answer leaves the partition out")
-        if (fetched.errorCode !== 0) throw new KafkaErrorCode(fetched.errorCode)
-        return fetched
+        return response
       },
-      bounds: async () => {
-        const [earliest, end] = await Promise.all([offsetOf(true), offsetOf(false)])
+      bounds: async (topic, partition) => {
+        await leader(topic, partition)
+        const [earliest, end] = await Promise.all([
+          offsetOf(topic, partition, true),
+          offsetOf(topic, partition, false)
+        ])
         return { earliest, end }
       },
-      commit: async (groupId, offset) => {
-        const coordinator = prepare(await cluster.findGroupCoordinator({ groupId }))
+      commit: async (groupId, topic, partition, offset) => {
+        await learn(topic)
+        const coordinator = await cluster.findGroupCoordinator({ groupId })
         await coordinator.offsetCommit({
           groupId,
           groupGenerationId: -1,

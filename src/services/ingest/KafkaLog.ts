@@ -6,7 +6,8 @@ import { Partitioners } from "kafkajs"
 import { LogUnavailable } from "../../schema/error/IngestError.ts"
 import { type Appended, EventLog, EventSource, type NewRecord } from "./EventLog.ts"
 import { makeGroupCommit, makePlacement, type PendingAppend, sizeOf } from "./GroupCommit.ts"
-import { type KafkaConnection, makeKafka } from "./KafkaClient.ts"
+import { connectCluster, type KafkaConnection, makeKafka } from "./KafkaClient.ts"
+import { type FetchReport, makeKafkaFetcher } from "./KafkaFetcher.ts"
 import { openKafkaReader } from "./KafkaReader.ts"
 
 /** Where the brokers are, and every bound of the adapter. */
@@ -31,9 +32,12 @@ export const kafkaLimits = {
   appendTimeoutMillis: 20_000,
   /** Reading retries in place this long before a fetch fails. */
   unavailableAfterMillis: 30_000,
-  longPollMillis: 500,
+  longPollMillis: 100,
+  busyPollMillis: 10,
   paceMillis: 5,
-  pacedBytes: 65_536,
+  pacedBytes: 524_288,
+  responseBytesMax: 4 * 1_048_576,
+  stallMillis: 20_000,
   retryMinMillis: 50,
   retryMaxMillis: 1_000,
   pendingBytesMax: 64 * 1_048_576,
@@ -161,6 +165,13 @@ const make = (options: KafkaLogOptions) =>
       log: () => report
     }
 
+    const reportFetch: FetchReport = (event, topic, partition, cause) => {
+      const fields = { topic, partition, ...(cause === undefined ? {} : { cause: detailOf(cause) }) }
+      const failing = "Kafka cannot be read; it is tried again at the same offset"
+      if (event === "recovered") runFork(Effect.logInfo("Kafka is read again", fields))
+      else runFork((event === "failing" ? Effect.logWarning : Effect.logDebug)(failing, fields))
+    }
+
     const producers = makeHolder<Producer>(async () => {
       const { kafka, close } = makeKafka(connection, 6)
       const producer = kafka.producer({
@@ -264,13 +275,12 @@ const make = (options: KafkaLogOptions) =>
     const commitGroup = yield* makeGroupCommit(limits, write)
     const place = makePlacement()
 
+    const fetcher = yield* Effect.acquireRelease(
+      Effect.sync(() => makeKafkaFetcher(() => connectCluster(connection), limits, reportFetch)),
+      (made) => Effect.sync(made.close)
+    )
     const open: (typeof EventLog.Service)["open"] = (opening) =>
-      openKafkaReader(
-        connection,
-        limits,
-        `${options.groupPrefix ?? "groundstate"}.${opening.stream}`,
-        opening
-      )
+      openKafkaReader(fetcher, limits, `${options.groupPrefix ?? "groundstate"}.${opening.stream}`, opening)
     const partitions = (topic: string) => counts.get(topic)
 
     const log: typeof EventLog.Service = {

@@ -322,6 +322,12 @@ export const readBatch = (
     cursor.at = end
   }
   if (columns.count === 0 && unreadable.length === 0 && cursor.position === from) return undefined
-  const arena = parts.length === 0 ? bytes : parts.length === 1 ? parts[0] : Buffer.concat(parts, partsSize)
+  // A plain view: where a Buffer's `slice` shares its memory, what is to outlive the batch would not be a copy.
+  const arena =
+    parts.length === 0
+      ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
+      : parts.length === 1
+        ? parts[0]
+        : Buffer.concat(parts, partsSize)
   return viewRecords(columns, arena, cursor.position, Math.max(cursor.endOffset, cursor.position), unreadable)
 }

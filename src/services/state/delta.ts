@@ -28,11 +28,14 @@ const rowBytes = (columns: DeviceColumns): number =>
 /** Word at which the rows' numbers stand: behind the header and `lastTime`. */
 const rowsAt = (count: number): number => HEADER / 4 + 2 * count
 
+/** Rows one after the other, as those of a page are: copied in one piece. */
+const areNeighbours = (rows: Int32Array): boolean =>
+  rows.length > 0 && rows[rows.length - 1] - rows[0] === rows.length - 1
+
 const encode = (columns: DeviceColumns, interner: ArenaInterner, rows: Int32Array): Uint8Array => {
   const count = rows.length
-  // Rows one after the other are copied in one piece.
   const first = count === 0 ? 0 : rows[0]
-  const whole = count > 0 && rows[count - 1] - first === count - 1
+  const whole = areNeighbours(rows)
   const ids = whole ? interner.serialize(first, first + count) : interner.serializeEach(rows)
   const used = HEADER + count * rowBytes(columns) + ids.length
   const buffer = new ArrayBuffer((used + 3) & ~3)
@@ -195,19 +198,25 @@ export const applyRows = (
     applied++
   }
   const lanes = lanesOf(columns)
+  const whole = areNeighbours(rows) && applied === count
   let at = HEADER / 4
   lanes.words.forEach((lane, n) => {
-    scatterWords(lane, rows, taken, words, at)
-    at += count * (n === 0 ? lane.width + 1 : lane.width)
+    const { array, width } = lane
+    if (whole) array.set(words.subarray(at, at + count * width), rows[0] * width)
+    else scatterWords(lane, rows, taken, words, at)
+    at += count * (n === 0 ? width + 1 : width)
   })
   at *= 4
   const stored = new Uint8Array(buffer)
   const { flags } = columns
   // What this process has touched since its own last checkpoint stays listed.
-  const listed = Uint8Array.from(rows, (row) => flags[row] & DeviceFlag.dirty)
+  const listed = new Uint8Array(count)
+  for (let i = 0; i < count; i++) listed[i] = flags[rows[i]] & DeviceFlag.dirty
   for (const lane of lanes.bytes) {
-    scatterBytes(lane, rows, taken, stored, at)
-    at += count * lane.width
+    const { array, width } = lane
+    if (whole) array.set(stored.subarray(at, at + count * width), rows[0] * width)
+    else scatterBytes(lane, rows, taken, stored, at)
+    at += count * width
   }
   for (let i = 0; i < count; i++) if (taken[i] === 1) flags[rows[i]] |= listed[i]
   return applied

@@ -181,6 +181,27 @@ describe("crc32c", () => {
     expect(crc32c(new Uint8Array(32), 0, 32) >>> 0).toBe(0x8a9136aa)
     expect(crc32c(new Uint8Array(32).fill(255), 0, 32) >>> 0).toBe(0x62a8ab43)
   })
+
+  it("is the same wherever the bytes lie", () => {
+    const bitwise = (bytes: Uint8Array) => {
+      let c = -1
+      for (const byte of bytes) {
+        c ^= byte
+        for (let bit = 0; bit < 8; bit++) c = (c & 1) !== 0 ? (c >>> 1) ^ 0x82f63b78 : c >>> 1
+      }
+      return ~c
+    }
+    const bytes = Uint8Array.from({ length: 96 }, (_, i) => i * 7_919)
+    for (let start = 0; start < 9; start++) {
+      for (let end = start; end <= bytes.length; end++) {
+        expect([start, end, crc32c(bytes, start, end)]).toEqual([
+          start,
+          end,
+          bitwise(bytes.subarray(start, end))
+        ])
+      }
+    }
+  })
 })
 
 describe("decompress", () => {

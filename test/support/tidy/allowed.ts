@@ -87,6 +87,11 @@ export const inputExceptions: ReadonlyArray<Exception> = [
     file: "src/services/runtime/SettingsFile.ts",
     what: "process.env",
     reason: "the only reader of the environment; everyone else asks Settings"
+  },
+  {
+    file: "src/services/ingest/KafkaFetcher.ts",
+    what: "setTimeout",
+    reason: "a fiber for each fetch costs more than the fetch; its tests own the time through fake timers"
   }
 ]
 
