@@ -13,6 +13,7 @@ const questions: Readonly<Record<string, () => Promise<Question>>> = {
   kafka: async () => (await import("./kafkaThroughput.ts")).kafkaThroughput,
   latency: async () => (await import("./latency.ts")).latency,
   score: async () => (await import("./askScore.ts")).askScore,
+  alerts: async () => (await import("./alerts.ts")).alerts,
   devices: async () => (await import("./devices.ts")).devices,
   soak: async () => (await import("./soak.ts")).soak
 }

@@ -5,6 +5,7 @@ import * as Cell from "../actors/cell/Cell.ts"
 import { ALERT_TOPIC } from "../actors/cell/Emitter.ts"
 import { Models } from "../actors/cell/Models.ts"
 import * as Device from "../actors/device/Device.ts"
+import * as DeviceBatches from "../actors/device/DeviceBatches.ts"
 import * as ModelVersion from "../actors/model/ModelVersion.ts"
 import * as Region from "../actors/region/Region.ts"
 import * as CellWaker from "../actors/singleton/CellWaker.ts"
@@ -138,7 +139,8 @@ export const actors = (settings: RunnerConfig) =>
   Layer.mergeAll(CellWaker.layer, IncidentSweep.layer).pipe(
     Layer.provideMerge(
       Layer.mergeAll(Cell.layer, Device.layer(settings.device.idle), Region.layer, ModelVersion.layer)
-    )
+    ),
+    Layer.provideMerge(DeviceBatches.layer)
   )
 
 /** A whole runner: it reads, scores, alerts and answers until its scope closes. */

@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { Effect, Layer, Logger, LogLevel, ManagedRuntime } from "effect"
 import * as Cell from "../../src/actors/cell/Cell.ts"
 import { Models } from "../../src/actors/cell/Models.ts"
-import * as Device from "../../src/actors/device/Device.ts"
+import * as DeviceBatches from "../../src/actors/device/DeviceBatches.ts"
 import { ModelRefused } from "../../src/schema/error/ModelError.ts"
 import type { RecordBatch } from "../../src/schema/event/Batch.ts"
 import { CommandId } from "../../src/schema/Ids.ts"
@@ -98,7 +98,7 @@ export const startWorld = async (
         : Effect.succeed(tampering.model)
   })
   const layer = Cell.layer.pipe(
-    Layer.provideMerge(Device.layer(60_000)),
+    Layer.provideMerge(DeviceBatches.layer),
     Layer.provideMerge(
       Layer.mergeAll(
         streams,

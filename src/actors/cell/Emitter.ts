@@ -1,13 +1,12 @@
 // Takes a cell's alerts and dead letters out of the hot loop and to where they belong, in order, until they are there.
-import { Deferred, Duration, Effect, Queue, Schedule, type Scope } from "effect"
+import { Deferred, Effect, Queue, Schedule, type Scope } from "effect"
 import type { DeadLetter } from "../../schema/event/DeadLetter.ts"
-import { DeviceProtocol, deviceEntityId } from "../../schema/protocol/DeviceProtocol.ts"
 import type { Alert } from "../../schema/verdict/Alert.ts"
 import { alertCloudEvent } from "../../schema/verdict/alertCloudEvent.ts"
 import { DeadLetters } from "../../services/ingest/DeadLetters.ts"
 import { EventLog } from "../../services/ingest/EventLog.ts"
 import { AlertFeed } from "../../services/observe/AlertFeed.ts"
-import type { Settings } from "../../services/runtime/Settings.ts"
+import { DeviceChanges } from "../../services/state/DeviceChanges.ts"
 
 /** Topic of alerts as CloudEvents, keyed by device. */
 export const ALERT_TOPIC = "groundstate.alerts"
@@ -16,9 +15,6 @@ export const ALERT_TOPIC = "groundstate.alerts"
 const QUEUE_SLICES = 256
 /** Slices sent together. */
 const SLICES_AT_ONCE = 64
-/** Device actors told at once. */
-const DEVICES_AT_ONCE = 16
-const DEVICE_TIMEOUT = Duration.seconds(10)
 /** First wait, doubling to 5 s, for ever: nothing is dropped, the cell waits. */
 const again = Schedule.exponential("50 millis").pipe(Schedule.union(Schedule.spaced("5 seconds")))
 
@@ -79,21 +75,12 @@ const makeLane = <R>(send: (slices: ReadonlyArray<Slice>) => Effect.Effect<void,
 
 export const makeEmitter = (
   region: string
-): Effect.Effect<
-  Emitter,
-  never,
-  | Scope.Scope
-  | EventLog
-  | AlertFeed
-  | DeadLetters
-  | Settings
-  | Effect.Effect.Context<typeof DeviceProtocol.client>
-> =>
+): Effect.Effect<Emitter, never, Scope.Scope | EventLog | AlertFeed | DeadLetters | DeviceChanges> =>
   Effect.gen(function* () {
     const log = yield* EventLog
     const feed = yield* AlertFeed
     const deadLetters = yield* DeadLetters
-    const deviceOf = yield* DeviceProtocol.client
+    const changes = yield* DeviceChanges
     const encoder = new TextEncoder()
     let stuck: string | undefined
 
@@ -122,21 +109,6 @@ export const makeEmitter = (
         }))
       )
 
-    const tellDevices = (alerts: ReadonlyArray<Alert>) => {
-      const byDevice = new Map<string, Array<Alert>>()
-      for (const alert of alerts) {
-        const id = deviceEntityId(alert.stream, alert.device)
-        const list = byDevice.get(id)
-        if (list === undefined) byDevice.set(id, [alert])
-        else list.push(alert)
-      }
-      return Effect.forEach(
-        byDevice,
-        ([id, list]) => insist(deviceOf(id).Alerts({ alerts: list }).pipe(Effect.timeout(DEVICE_TIMEOUT))),
-        { concurrency: DEVICES_AT_ONCE, discard: true }
-      )
-    }
-
     const sendRecords = (slices: ReadonlyArray<Slice>) => {
       const alerts = slices.flatMap((slice) => slice.alerts)
       const letters = slices.flatMap((slice) => slice.letters)
@@ -151,13 +123,15 @@ export const makeEmitter = (
 
     // Two lanes: an alert's record doesn't wait until the devices of the alerts before it have written theirs.
     const records = yield* makeLane(sendRecords)
-    const devices = yield* makeLane((slices) => tellDevices(slices.flatMap((slice) => slice.alerts)))
+    const devices = yield* makeLane((slices) =>
+      insist(changes.takeAlerts(slices.flatMap((slice) => slice.alerts)))
+    )
 
     return {
       offer: (slice) =>
         slice.alerts.length === 0 && slice.letters.length === 0
           ? Effect.void
-          : // Live views see an alert at once; the log and the device's actor follow.
+          : // Live views see an alert at once; the log and the device's record follow.
             feed
               .publish(slice.alerts)
               .pipe(

@@ -1,6 +1,6 @@
-// The actor of one device that matters: its incident, and what operators decided about it. Durable, once-only.
+// The actor of one device that matters: what operators ask about it and decide, one after the other. Durable, once-only.
 import { Entity } from "@effect/cluster"
-import { Clock, Duration, Effect, Ref } from "effect"
+import { Clock, Duration, Effect } from "effect"
 import { StorageUnavailable } from "../../schema/error/StorageError.ts"
 import type { CommandId } from "../../schema/Ids.ts"
 import { type CellChange, CellProtocol, CellUnavailable } from "../../schema/protocol/CellProtocol.ts"
@@ -12,14 +12,13 @@ import {
 } from "../../schema/protocol/DeviceProtocol.ts"
 import { partitionOf } from "../../services/ingest/partition.ts"
 import { Cells } from "../../services/runtime/Cells.ts"
-import { Settings } from "../../services/runtime/Settings.ts"
 import { Streams } from "../../services/runtime/Streams.ts"
 import { ActorStore } from "../../services/state/ActorStore.ts"
-import { type IncidentTiming, newDevice, passTime, takeAlerts } from "./deviceState.ts"
+import { newDevice } from "./deviceState.ts"
 
 /** How long a device waits for its cell to record a command. */
 const CELL_TIMEOUT = Duration.seconds(10)
-/** Two owners for a moment write one after the other; more rounds mean that something is wrong. */
+/** Alerts may be written meanwhile, from any runner; more rounds mean that something is wrong. */
 const WRITE_ROUNDS = 5
 
 interface Change {
@@ -36,64 +35,18 @@ const build = Effect.gen(function* () {
   const address = yield* Entity.CurrentAddress
   const { stream, device } = parse(address.entityId)
   const store = yield* ActorStore
-  const settings = yield* Settings
   const streams = yield* Streams
   const cells = yield* Cells
   const cellOf = yield* CellProtocol.client
   const served = streams.get(stream)
-  const timing: IncidentTiming = {
-    quietMillis: served?.plan.quietMillis ?? 600_000,
-    resolveMillis: settings.device.resolveAfter
-  }
-  const known = yield* Ref.make<DeviceRecord | undefined>(undefined)
 
   const unavailable = (error: StorageUnavailable) => new DeviceUnavailable({ device, detail: error.detail })
 
-  const load = Effect.gen(function* () {
-    const cached = yield* Ref.get(known)
-    if (cached !== undefined) return cached
-    const record = (yield* store.device(stream, device)) ?? newDevice(stream, device)
-    yield* Ref.set(known, record)
-    return record
-  })
-
-  /** Tries a step against the stored record until nobody wrote in between. */
-  const write = <E>(
-    step: (record: DeviceRecord) => Effect.Effect<
-      | {
-          readonly record: DeviceRecord
-          readonly incidents?: ReadonlyArray<NonNullable<DeviceRecord["incident"]>>
-          readonly alerts?: ReturnType<typeof takeAlerts>["alerts"]
-          readonly commandId?: string
-        }
-      | undefined,
-      E
-    >
-  ): Effect.Effect<DeviceRecord, E | StorageUnavailable> =>
-    Effect.gen(function* () {
-      for (let round = 0; round < WRITE_ROUNDS; round++) {
-        const record = yield* load
-        const next = yield* step(record)
-        if (next === undefined) return record
-        const saved = yield* store
-          .saveDevice({
-            record: next.record,
-            incidents: next.incidents ?? [],
-            alerts: next.alerts ?? [],
-            commandId: next.commandId
-          })
-          .pipe(Effect.tapError(() => Ref.set(known, undefined)))
-        if (saved) {
-          yield* Ref.set(known, next.record)
-          return next.record
-        }
-        yield* Ref.set(known, undefined)
-      }
-      return yield* new StorageUnavailable({
-        operation: "write the device",
-        detail: `another owner wrote ${WRITE_ROUNDS} times in between`
-      })
-    })
+  /** As stored: alerts and the passing of event time reach the record past this actor. */
+  const load = Effect.map(
+    store.devices([{ stream, device }]),
+    ([record]): DeviceRecord => record ?? newDevice(stream, device)
+  )
 
   const tellCell = (command: CommandId, change: CellChange) =>
     Effect.gen(function* () {
@@ -125,50 +78,40 @@ const build = Effect.gen(function* () {
 
   /**
    * Cell first, record second: the cell takes a command id once, so a caller that heard nothing sends the
-   * same id again and both come to hold it.
+   * same id again and both come to hold it. Whoever wrote the record in between is decided upon again.
    */
   const decide = (
     payload: Change,
     change: CellChange | undefined,
     apply: (record: DeviceRecord, now: number) => DeviceRecord
   ) =>
-    write((record) =>
-      Effect.gen(function* () {
-        if (yield* store.commandKnown(stream, device, payload.command)) return undefined
+    Effect.gen(function* () {
+      for (let round = 0; round < WRITE_ROUNDS; round++) {
+        const record = yield* load
+        if (yield* store.commandKnown(stream, device, payload.command)) return record
         if (payload.ifVersion !== null && payload.ifVersion !== record.version) {
           return yield* new VersionMismatch({ expected: payload.ifVersion, actual: record.version })
         }
         if (change !== undefined) yield* tellCell(payload.command, change)
         const now = yield* Clock.currentTimeMillis
-        const next = apply(record, now)
-        return {
-          record: { ...next, version: record.version + 1 },
-          incidents: next.incident !== null && next.incident !== record.incident ? [next.incident] : [],
-          commandId: payload.command
-        }
+        const next = { ...apply(record, now), version: record.version + 1 }
+        const [saved] = yield* store.saveDevices([
+          {
+            record: next,
+            incidents: next.incident !== null && next.incident !== record.incident ? [next.incident] : [],
+            alerts: [],
+            commandId: payload.command
+          }
+        ])
+        if (saved) return next
+      }
+      return yield* new StorageUnavailable({
+        operation: "write the device",
+        detail: `it was written ${WRITE_ROUNDS} times in between`
       })
-    ).pipe(Effect.catchTag("StorageUnavailable", (error) => Effect.fail(unavailable(error))))
+    }).pipe(Effect.catchTag("StorageUnavailable", (error) => Effect.fail(unavailable(error))))
 
   return DeviceProtocol.of({
-    Alerts: ({ payload }) =>
-      Effect.gen(function* () {
-        let fresh = 0
-        yield* write((record) =>
-          Effect.gen(function* () {
-            // A device without a record has never taken an alert.
-            const taken =
-              record.version === 0
-                ? new Set<string>()
-                : yield* store.knownAlerts(payload.alerts.map((alert) => alert.id))
-            const seen = new Set(taken)
-            const alerts = payload.alerts.filter((alert) => !seen.has(alert.id) && seen.add(alert.id))
-            fresh = alerts.length
-            return alerts.length === 0 ? undefined : takeAlerts(record, alerts, timing)
-          })
-        )
-        return { fresh }
-      }).pipe(Effect.catchTag("StorageUnavailable", (error) => Effect.fail(unavailable(error)))),
-
     Describe: () => load.pipe(Effect.mapError(unavailable)),
 
     Quarantine: ({ payload }) =>
@@ -208,23 +151,10 @@ const build = Effect.gen(function* () {
           by: payload.by,
           at
         }
-      })),
-
-    Tick: ({ payload }) =>
-      write((record) => {
-        const next = passTime(record, payload.watermark, timing)
-        return Effect.succeed(
-          next === record
-            ? undefined
-            : {
-                record: next,
-                incidents: next.incident !== null && next.incident !== record.incident ? [next.incident] : []
-              }
-        )
-      }).pipe(Effect.mapError(unavailable))
+      }))
   })
 })
 
-/** Device actors live while they are spoken to; their record is in SQL and is read when they come back. */
+/** Device actors live while they are spoken to; their record is in SQL alone. */
 export const layer = (idleMillis: number) =>
   DeviceProtocol.toLayer(build, { maxIdleTime: Duration.millis(idleMillis), mailboxCapacity: 1_024 })

@@ -2,17 +2,16 @@
 import { Singleton } from "@effect/cluster"
 import { Duration, Effect } from "effect"
 import { CellProtocol } from "../../schema/protocol/CellProtocol.ts"
-import { DeviceProtocol, deviceEntityId } from "../../schema/protocol/DeviceProtocol.ts"
 import { partitionOf } from "../../services/ingest/partition.ts"
 import { Cells } from "../../services/runtime/Cells.ts"
 import { Settings } from "../../services/runtime/Settings.ts"
 import { Streams } from "../../services/runtime/Streams.ts"
 import { ActorStore } from "../../services/state/ActorStore.ts"
+import { DeviceChanges } from "../../services/state/DeviceChanges.ts"
 
 const EVERY = Duration.seconds(2)
 /** Incidents moved in one sweep of a stream; the rest wait for the next. */
 const INCIDENTS_PER_SWEEP = 500
-const DEVICES_AT_ONCE = 8
 
 const sweep = Effect.gen(function* () {
   const streams = yield* Streams
@@ -20,7 +19,7 @@ const sweep = Effect.gen(function* () {
   const store = yield* ActorStore
   const settings = yield* Settings
   const cellOf = yield* CellProtocol.client
-  const deviceOf = yield* DeviceProtocol.client
+  const changes = yield* DeviceChanges
   const encoder = new TextEncoder()
 
   const watermarks = (stream: string, partitions: number) =>
@@ -57,16 +56,11 @@ const sweep = Effect.gen(function* () {
           newest - served.plan.quietMillis - settings.device.resolveAfter,
           INCIDENTS_PER_SWEEP
         )
-        yield* Effect.forEach(
-          [...quiet, ...over],
-          (incident) => {
-            const mark = marks[partitionOf(encoder.encode(incident.device), served.partitions)]
-            if (mark === null) return Effect.void
-            return deviceOf(deviceEntityId(stream, incident.device))
-              .Tick({ watermark: mark })
-              .pipe(Effect.timeout("5 seconds"), Effect.ignore)
-          },
-          { concurrency: DEVICES_AT_ONCE, discard: true }
+        yield* changes.passTime(
+          [...quiet, ...over].flatMap(({ device }) => {
+            const watermark = marks[partitionOf(encoder.encode(device), served.partitions)]
+            return watermark === null ? [] : [{ stream, device, watermark }]
+          })
         )
       }),
     { discard: true }

@@ -3,7 +3,6 @@ import { Entity } from "@effect/cluster"
 import { Rpc } from "@effect/rpc"
 import { Schema } from "effect"
 import { CommandId } from "../Ids.ts"
-import { Alert } from "../verdict/Alert.ts"
 import { Incident, IncidentLabel } from "../verdict/Incident.ts"
 import { CellUnavailable, CommandRefused } from "./CellProtocol.ts"
 
@@ -67,14 +66,8 @@ const change = {
 }
 const errors = Schema.Union(VersionMismatch, DeviceUnavailable, CellUnavailable, CommandRefused)
 
-/** Entity `Device`, id `<stream>/<device>`. Every call is idempotent by alert id or command id. */
+/** Entity `Device`, id `<stream>/<device>`. Every call is idempotent by command id. */
 export const DeviceProtocol = Entity.make("Device", [
-  /** Takes each alert id once; answers how many were new. */
-  Rpc.make("Alerts", {
-    payload: { alerts: Schema.Array(Alert) },
-    success: Schema.Struct({ fresh: Schema.NonNegativeInt }),
-    error: DeviceUnavailable
-  }),
   Rpc.make("Describe", { success: DeviceRecord, error: DeviceUnavailable }),
   Rpc.make("Quarantine", {
     payload: { ...change, reason: Schema.String },
@@ -97,9 +90,7 @@ export const DeviceProtocol = Entity.make("Device", [
     payload: { ...change, label: IncidentLabel, note: Schema.String },
     success: DeviceRecord,
     error: errors
-  }),
-  /** Event time has passed `watermark` in the device's partition: incidents may turn quiet or resolved. */
-  Rpc.make("Tick", { payload: { watermark: Schema.Number }, success: DeviceRecord, error: DeviceUnavailable })
+  })
 ])
 
 export const deviceEntityId = (stream: string, device: string): string => `${stream}/${device}`

@@ -6,9 +6,14 @@ import type { ModelVersionRecord } from "../../schema/protocol/ModelProtocol.ts"
 import type { Alert } from "../../schema/verdict/Alert.ts"
 import type { Incident } from "../../schema/verdict/Incident.ts"
 
+export interface DeviceKey {
+  readonly stream: string
+  readonly device: string
+}
+
 /** One step of a device, written whole or not at all. */
 export interface DeviceWrite {
-  /** The record after the step; its version is one above what is stored, or nothing is written. */
+  /** The record after the step; its version is one above what is stored, or nothing of the step is written. */
   readonly record: DeviceRecord
   /** Incidents that this step changed (an incident may close and another open in one step). */
   readonly incidents: ReadonlyArray<Incident>
@@ -19,10 +24,10 @@ export interface DeviceWrite {
 export class ActorStore extends Context.Tag("groundstate/services/state/ActorStore")<
   ActorStore,
   {
-    readonly device: (
-      stream: string,
-      device: string
-    ) => Effect.Effect<DeviceRecord | undefined, StorageUnavailable>
+    /** In the order of the keys; undefined for a device that nothing is remembered about. */
+    readonly devices: (
+      keys: ReadonlyArray<DeviceKey>
+    ) => Effect.Effect<ReadonlyArray<DeviceRecord | undefined>, StorageUnavailable>
     /** Those of the ids that were taken before. */
     readonly knownAlerts: (
       ids: ReadonlyArray<string>
@@ -32,8 +37,13 @@ export class ActorStore extends Context.Tag("groundstate/services/state/ActorSto
       device: string,
       commandId: string
     ) => Effect.Effect<boolean, StorageUnavailable>
-    /** False if another owner wrote in between: load again and decide again. */
-    readonly saveDevice: (write: DeviceWrite) => Effect.Effect<boolean, StorageUnavailable>
+    /**
+     * Steps of different devices, in one transaction. Answers for each whether it was written; false if someone
+     * else wrote the device in between: load it again and decide again.
+     */
+    readonly saveDevices: (
+      writes: ReadonlyArray<DeviceWrite>
+    ) => Effect.Effect<ReadonlyArray<boolean>, StorageUnavailable>
     /** Incidents that are open or growing, or quiet, with a last alert before the given event time; the oldest first. */
     readonly stale: (
       stream: string,

@@ -2,22 +2,71 @@
 import { SqlClient } from "@effect/sql"
 import type { SqlError } from "@effect/sql/SqlError"
 import { Effect, Layer, Schema } from "effect"
-import { DeviceRecord } from "../../schema/protocol/DeviceProtocol.ts"
+import { DeviceRecord, deviceEntityId } from "../../schema/protocol/DeviceProtocol.ts"
 import { ModelVersionRecord } from "../../schema/protocol/ModelProtocol.ts"
 import { Alert } from "../../schema/verdict/Alert.ts"
 import { Incident } from "../../schema/verdict/Incident.ts"
-import { ActorStore } from "./ActorStore.ts"
+import { ActorStore, type DeviceKey, type DeviceWrite } from "./ActorStore.ts"
 import { type ListQuery, type Page, Projections } from "./Projections.ts"
 import { storageError } from "./SqlCheckpoint.ts"
 
-const deviceText = Schema.parseJson(DeviceRecord)
-const incidentText = Schema.parseJson(Incident)
-const alertText = Schema.parseJson(Alert)
 const modelText = Schema.parseJson(ModelVersionRecord)
-const readDevice = Schema.decodeSync(deviceText)
-const readIncident = Schema.decodeSync(incidentText)
-const readAlert = Schema.decodeSync(alertText)
+const readDevice = Schema.decodeSync(Schema.parseJson(DeviceRecord))
+const readIncident = Schema.decodeSync(Schema.parseJson(Incident))
+const readAlert = Schema.decodeSync(Schema.parseJson(Alert))
 const readModel = Schema.decodeSync(modelText)
+
+/** Rows of one statement: bounds its variables and how many texts of it are kept prepared. */
+const ROWS_MAX = 16
+
+const chunksOf = <A>(rows: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> =>
+  Array.from({ length: Math.ceil(rows.length / ROWS_MAX) }, (_, at) =>
+    rows.slice(at * ROWS_MAX, (at + 1) * ROWS_MAX)
+  )
+
+/** The list filled up with its last item to a power of two, so that a few prepared statements serve any length. */
+const padded = <A>(items: ReadonlyArray<A>): ReadonlyArray<A> =>
+  Array.from(
+    { length: 2 ** Math.ceil(Math.log2(items.length)) },
+    (_, i) => items[Math.min(i, items.length - 1)]
+  )
+
+const keyOf = ({ stream, device }: DeviceKey): string => deviceEntityId(stream, device)
+
+// What was made here is not checked again: it is written as its schema would encode it, types say so.
+
+const deviceRow = (record: typeof DeviceRecord.Encoded, changed: number) => ({
+  stream: record.stream,
+  device: record.device,
+  version: record.version,
+  record_json: JSON.stringify(record),
+  incident_open: record.incident !== null && record.incident.status !== "resolved" ? 1 : 0,
+  quarantined: record.quarantine === null ? 0 : 1,
+  overridden: record.override === null ? 0 : 1,
+  changed
+})
+
+const incidentRow = (incident: typeof Incident.Encoded, seq: number) => ({
+  id: incident.id,
+  stream: incident.stream,
+  device: incident.device,
+  status: incident.status,
+  last_alert_at: incident.lastAlertAt,
+  seq,
+  record_json: JSON.stringify(incident)
+})
+
+const alertRow = (
+  placed: { readonly alert: typeof Alert.Encoded; readonly incident: string },
+  seq: number
+) => ({
+  id: placed.alert.id,
+  seq,
+  stream: placed.alert.stream,
+  device: placed.alert.device,
+  incident: placed.incident,
+  record_json: JSON.stringify(placed.alert)
+})
 
 interface JsonRow {
   readonly record_json: string
@@ -52,18 +101,32 @@ const make = Effect.gen(function* () {
     )
 
   const store = ActorStore.of({
-    device: (stream, device) =>
-      run(
-        "read the device",
-        sql<JsonRow>`SELECT record_json FROM device WHERE stream = ${stream} AND device = ${device}`
-      ).pipe(Effect.map((rows) => (rows.length === 0 ? undefined : readDevice(rows[0].record_json)))),
+    devices: (keys) =>
+      keys.length === 0
+        ? Effect.succeed([])
+        : run(
+            "read devices",
+            sql<JsonRow & DeviceKey>`SELECT stream, device, record_json FROM device
+              WHERE (stream, device) IN (VALUES ${sql.csv(
+                padded(keys).map(({ stream, device }) => sql`(${stream}, ${device})`)
+              )})`
+          ).pipe(
+            Effect.map((rows) => {
+              const texts = new Map(rows.map((row) => [keyOf(row), row.record_json]))
+              return keys.map((key) => {
+                const text = texts.get(keyOf(key))
+                return text === undefined ? undefined : readDevice(text)
+              })
+            })
+          ),
 
     knownAlerts: (ids) =>
       ids.length === 0
         ? Effect.succeed(new Set<string>())
-        : run("read alert ids", sql<{ id: string }>`SELECT id FROM alert WHERE id IN ${sql.in(ids)}`).pipe(
-            Effect.map((rows) => new Set(rows.map((row) => row.id)))
-          ),
+        : run(
+            "read alert ids",
+            sql<{ id: string }>`SELECT id FROM alert WHERE id IN ${sql.in(padded(ids))}`
+          ).pipe(Effect.map((rows) => new Set(rows.map((row) => row.id)))),
 
     commandKnown: (stream, device, commandId) =>
       run(
@@ -72,70 +135,50 @@ const make = Effect.gen(function* () {
           WHERE stream = ${stream} AND device = ${device} AND command_id = ${commandId}`
       ).pipe(Effect.map((rows) => rows.length > 0)),
 
-    saveDevice: (write) =>
-      run(
-        "write the device",
-        sql.withTransaction(
-          Effect.gen(function* () {
-            const { record } = write
-            const stored = yield* sql<{ version: number }>`SELECT version FROM device
-              WHERE stream = ${record.stream} AND device = ${record.device}`
-            if ((stored.length === 0 ? 0 : Number(stored[0].version)) !== record.version - 1) return false
-            let next = yield* nextSequence(1 + write.incidents.length + write.alerts.length)
-            const changed = next++
-            const open = record.incident !== null && record.incident.status !== "resolved"
-            const row = {
-              stream: record.stream,
-              device: record.device,
-              version: record.version,
-              record_json: Schema.encodeSync(deviceText)(record),
-              incident_open: open ? 1 : 0,
-              quarantined: record.quarantine === null ? 0 : 1,
-              overridden: record.override === null ? 0 : 1,
-              changed
-            }
-            yield* sql`INSERT INTO device ${sql.insert(row)}
-              ON CONFLICT (stream, device) DO UPDATE SET version = excluded.version,
-                record_json = excluded.record_json, incident_open = excluded.incident_open,
-                quarantined = excluded.quarantined, overridden = excluded.overridden, changed = excluded.changed`
-            for (const incident of write.incidents) {
-              const seq = next++
-              yield* sql`INSERT INTO incident ${sql.insert({
-                id: incident.id,
-                stream: incident.stream,
-                device: incident.device,
-                status: incident.status,
-                last_alert_at: incident.lastAlertAt,
-                seq,
-                record_json: Schema.encodeSync(incidentText)(incident)
-              })} ON CONFLICT (id) DO UPDATE SET status = excluded.status,
-                last_alert_at = excluded.last_alert_at, record_json = excluded.record_json`
-            }
-            if (write.alerts.length > 0) {
-              const first = next
-              yield* sql`INSERT INTO alert ${sql.insert(
-                write.alerts.map(({ alert, incident }, index) => ({
-                  id: alert.id,
-                  seq: first + index,
-                  stream: alert.stream,
-                  device: alert.device,
-                  incident,
-                  record_json: Schema.encodeSync(alertText)(alert)
-                }))
-              )}`
-            }
-            if (write.commandId !== undefined) {
-              yield* sql`INSERT INTO device_command ${sql.insert({
-                stream: record.stream,
-                device: record.device,
-                command_id: write.commandId,
-                version: record.version
-              })}`
-            }
-            return true
-          })
-        )
-      ),
+    saveDevices: (writes) =>
+      writes.length === 0
+        ? Effect.succeed([])
+        : run(
+            "write devices",
+            sql.withTransaction(
+              Effect.gen(function* () {
+                const count = (write: DeviceWrite) => 1 + write.incidents.length + write.alerts.length
+                // Every writer locks the sequence first: no two can wait for each other's devices in a circle.
+                let next = yield* nextSequence(writes.reduce((sum, write) => sum + count(write), 0))
+                const saved = new Set<string>()
+                for (const rows of chunksOf(writes.map(({ record }) => deviceRow(record, next++)))) {
+                  const taken = yield* sql<DeviceKey>`INSERT INTO device ${sql.insert(rows)}
+                    ON CONFLICT (stream, device) DO UPDATE SET version = excluded.version,
+                      record_json = excluded.record_json, incident_open = excluded.incident_open,
+                      quarantined = excluded.quarantined, overridden = excluded.overridden,
+                      changed = excluded.changed
+                    WHERE device.version = excluded.version - 1 RETURNING stream, device`
+                  for (const key of taken) saved.add(keyOf(key))
+                }
+                const kept = writes.filter((write) => saved.has(keyOf(write.record)))
+                const incidents = kept.flatMap((write) => write.incidents)
+                for (const rows of chunksOf(incidents.map((incident) => incidentRow(incident, next++)))) {
+                  yield* sql`INSERT INTO incident ${sql.insert(rows)} ON CONFLICT (id) DO UPDATE SET
+                    status = excluded.status, last_alert_at = excluded.last_alert_at,
+                    record_json = excluded.record_json`
+                }
+                const alerts = kept.flatMap((write) => write.alerts)
+                for (const rows of chunksOf(alerts.map((placed) => alertRow(placed, next++)))) {
+                  yield* sql`INSERT INTO alert ${sql.insert(rows)}`
+                }
+                for (const { commandId, record } of kept) {
+                  if (commandId === undefined) continue
+                  yield* sql`INSERT INTO device_command ${sql.insert({
+                    stream: record.stream,
+                    device: record.device,
+                    command_id: commandId,
+                    version: record.version
+                  })}`
+                }
+                return writes.map((write) => saved.has(keyOf(write.record)))
+              })
+            )
+          ),
 
     stale: (stream, status, lastAlertBefore, limit) =>
       run(

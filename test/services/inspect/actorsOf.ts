@@ -171,7 +171,6 @@ const devices = (world: World) =>
             return Effect.succeed(next)
           })
       return DeviceProtocol.of({
-        Alerts: () => Effect.succeed({ fresh: 0 }),
         Describe: ({ address }) => Effect.sync(() => recordOf(address.entityId)),
         Quarantine: change("Quarantine", (_, { reason, by }: { reason: string; by: string }) => ({
           quarantine: { reason, by, at: 1 }
@@ -182,8 +181,7 @@ const devices = (world: World) =>
         })),
         Label: change("Label", (_, { label, note, by }: never) => ({
           label: { label, note, by, at: 1, incident: null }
-        })),
-        Tick: ({ address }) => Effect.sync(() => recordOf(address.entityId))
+        }))
       })
     })
   )
