@@ -1,5 +1,5 @@
 // The cell's one fiber: claims the partition, restores its state, then fetch → process → emit → checkpoint, for ever.
-import { Clock, Effect, Schedule, type Scope } from "effect"
+import { Clock, Effect, Fiber, Option, Schedule, type Scope } from "effect"
 import type { LogUnavailable, OffsetOutOfRange } from "../../schema/error/IngestError.ts"
 import type { CorruptState, Fenced, StorageUnavailable } from "../../schema/error/StorageError.ts"
 import type { RecordBatch } from "../../schema/event/Batch.ts"
@@ -10,7 +10,7 @@ import type { ServedStream } from "../../services/runtime/Streams.ts"
 import { Checkpoint } from "../../services/state/Checkpoint.ts"
 import { applyRecorded } from "./CellCommands.ts"
 import type { CellHandle } from "./CellHandle.ts"
-import { restoreCell, writeCheckpoint } from "./CellPersistence.ts"
+import { restoreCell, type Snapshot, takeSnapshot, writeSnapshot } from "./CellPersistence.ts"
 import { buryStretch, processSlice } from "./CellSlice.ts"
 import { makeEmitter } from "./Emitter.ts"
 import { makeCellModel } from "./Models.ts"
@@ -78,16 +78,21 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
         metrics,
         settings
       }
-      const checkpoint = (reason: "due" | "end") =>
+      const snapshot = Effect.sync(() => takeSnapshot(key, epoch, restored))
+      /** Stores a snapshot, once everything that the cell has sent out up to there is durable. */
+      const save = (taken: Snapshot) =>
         Effect.gen(function* () {
           const from = performance.now()
-          yield* emitter.flushed
-          const written = yield* writeCheckpoint(store, key, epoch, restored)
-          if (written === undefined) return
-          const millis = performance.now() - from
-          handle.checkpointed(restored.core.nextOffset, yield* Clock.currentTimeMillis, written.bytes, millis)
-          yield* reader.commit(restored.core.nextOffset).pipe(Effect.ignore)
-          if (reason === "end") yield* Effect.logDebug("checkpoint at the end")
+          yield* Effect.onInterrupt(emitter.flushed, () => Effect.sync(taken.lost))
+          yield* writeSnapshot(store, taken)
+          const { nextOffset } = taken.write
+          handle.checkpointed(
+            nextOffset,
+            yield* Clock.currentTimeMillis,
+            taken.bytes,
+            performance.now() - from
+          )
+          yield* reader.commit(nextOffset).pipe(Effect.ignore)
         })
 
       yield* handle.attach(context)
@@ -97,13 +102,13 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
       // nothing either: the events since the last checkpoint are read again.
       yield* Effect.addFinalizer(() =>
         handle
-          .locked(Effect.suspend(() => (restored.core.whole ? checkpoint("end") : Effect.void)))
+          .locked(Effect.suspend(() => (restored.core.whole ? Effect.flatMap(snapshot, save) : Effect.void)))
           .pipe(Effect.interruptible, Effect.timeout("5 seconds"), Effect.ignore)
       )
       yield* Effect.logInfo("cell started").pipe(
         Effect.annotateLogs({ epoch, offset: restored.core.nextOffset })
       )
-      return yield* loop(handle, context, reader, checkpoint)
+      return yield* loop(handle, context, reader, snapshot, save)
     })
   )
 
@@ -111,11 +116,22 @@ const loop = (
   handle: CellHandle,
   context: SliceContext,
   reader: PartitionReader,
-  checkpoint: (reason: "due") => Effect.Effect<void, StorageUnavailable | Fenced>
+  snapshot: Effect.Effect<Snapshot>,
+  save: (taken: Snapshot) => Effect.Effect<void, StorageUnavailable | Fenced>
 ): Effect.Effect<never, CellFailure, Scope.Scope> =>
   Effect.gen(function* () {
     const { settings, core } = context
     const wait = settings.cell.idleWait
+    let saving: Fiber.RuntimeFiber<void, StorageUnavailable | Fenced> | undefined
+    /** The checkpoint under way, waited for; with the database away the cell stands still until one is stored. */
+    const saved = Effect.suspend(() => {
+      if (saving === undefined) return Effect.void
+      const waiting = Fiber.join(saving)
+      saving = undefined
+      return Effect.catchTag(waiting, "StorageUnavailable", () =>
+        handle.locked(insist(handle, "database-unavailable", Effect.flatMap(snapshot, save)))
+      )
+    })
     let lastCheckpoint = performance.now()
     let lastOffset = core.nextOffset
     let turn = performance.now()
@@ -135,13 +151,16 @@ const loop = (
       }
       // With nothing left to replay, what was asked for meanwhile holds at once, not with the next event.
       if (context.commands.length > 0) yield* handle.locked(applyDue(context, core.nextOffset))
+      if (saving !== undefined && Option.isSome(yield* Fiber.poll(saving))) yield* saved
       const since = performance.now() - lastCheckpoint
       const moved = core.nextOffset - lastOffset
       if (
         moved >= settings.cell.checkpointEventsMax ||
         (since >= settings.cell.checkpointEvery && (moved > 0 || core.changed))
       ) {
-        yield* handle.locked(insist(handle, "database-unavailable", checkpoint("due")))
+        // The cell goes on while its state is written, until the next checkpoint is due.
+        yield* saved
+        saving = yield* Effect.forkScoped(save(yield* handle.locked(snapshot)))
         lastCheckpoint = performance.now()
         lastOffset = core.nextOffset
       }

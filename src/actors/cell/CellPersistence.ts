@@ -144,55 +144,74 @@ export const restoreCell = (key: CellKey, plan: StreamPlan, epoch: number) =>
     return restored
   })
 
-/** Writes what has changed since the last checkpoint; undefined if nothing has. */
-export const writeCheckpoint = (store: Checkpoint["Type"], key: CellKey, epoch: number, cell: RestoredCell) =>
-  Effect.suspend(() => {
-    const { core, base } = cell
-    const rows = takeDirty(core.columns)
-    const seq = cell.seq + 1
-    const blobs = new Map<string, Uint8Array>()
-    blobs.set("cell", encodeCellState(core.state))
-    blobs.set("extra", new TextEncoder().encode(JSON.stringify(extraOf(core))))
-    const idsWritten = core.state.ids.written
-    for (const page of idPagesSince(core.state.ids, cell.idsWritten)) {
-      blobs.set(`ids/${page}`, encodeIdPage(core.state.ids, page))
+/** What has changed up to an offset, as bytes of its own: the cell may go on while they are written. */
+export interface Snapshot {
+  readonly write: CheckpointWrite
+  readonly bytes: number
+  /** To be called once: it is stored, or it is not and goes into the next one. One snapshot at a time. */
+  readonly kept: () => void
+  readonly lost: () => void
+}
+
+/** Takes what has changed since the last snapshot. */
+export const takeSnapshot = (key: CellKey, epoch: number, cell: RestoredCell): Snapshot => {
+  const { core, base } = cell
+  const rows = takeDirty(core.columns)
+  const seq = cell.seq + 1
+  const { devices } = core
+  const blobs = new Map<string, Uint8Array>()
+  blobs.set("cell", encodeCellState(core.state))
+  blobs.set("extra", new TextEncoder().encode(JSON.stringify(extraOf(core))))
+  const idsWritten = core.state.ids.written
+  for (const page of idPagesSince(core.state.ids, cell.idsWritten)) {
+    blobs.set(`ids/${page}`, encodeIdPage(core.state.ids, page))
+  }
+  const dictionaries = core.categoryIds.map((interner) => interner.count)
+  dictionaries.forEach((count, column) => {
+    if (count !== cell.dictionariesWritten[column]) {
+      blobs.set(`dictionary/${column}`, core.categoryIds[column].serialize(0, count))
     }
-    const dictionaries = core.categoryIds.map((interner) => interner.count)
-    dictionaries.forEach((count, column) => {
-      if (count !== cell.dictionariesWritten[column]) {
-        blobs.set(`dictionary/${column}`, core.categoryIds[column].serialize(0, count))
-      }
-    })
-    const delta = rows.length === 0 ? undefined : encodeRows(core.columns, core.deviceIds, rows)
-    const turn = base.nextPages(core.devices, delta?.length ?? 0, core.bytesPerRow)
-    const pages = turn.map((page) => ({
-      page,
-      bytes: encodePage(core.columns, core.deviceIds, page * PAGE_ROWS, (page + 1) * PAGE_ROWS)
-    }))
-    const write: CheckpointWrite = {
+  })
+  const delta = rows.length === 0 ? undefined : encodeRows(core.columns, core.deviceIds, rows)
+  const turn = base.nextPages(devices, delta?.length ?? 0, core.bytesPerRow)
+  const pages = turn.map((page) => ({
+    page,
+    bytes: encodePage(core.columns, core.deviceIds, page * PAGE_ROWS, (page + 1) * PAGE_ROWS)
+  }))
+  core.changed = false
+  let bytes = delta?.length ?? 0
+  for (const blob of blobs.values()) bytes += blob.length
+  for (const page of pages) bytes += page.bytes.length
+  return {
+    write: {
       key,
       epoch,
       seq,
       nextOffset: Math.max(0, core.nextOffset),
       shape: cell.shape,
-      devices: core.devices,
+      devices,
       blobs,
       delta,
       pages,
-      dropDeltasBelow: base.dropBelow(core.devices, turn, seq)
+      dropDeltasBelow: base.dropBelow(devices, turn, seq)
+    },
+    bytes,
+    kept: () => {
+      cell.seq = seq
+      cell.idsWritten = idsWritten
+      cell.dictionariesWritten = dictionaries
+      for (const page of turn) base.wrote(page, seq, devices)
+    },
+    lost: () => {
+      returnDirty(core.columns, rows)
+      core.changed = true
     }
-    return store.save(write).pipe(
-      Effect.tapErrorCause(() => Effect.sync(() => returnDirty(core.columns, rows))),
-      Effect.map(() => {
-        cell.seq = seq
-        cell.idsWritten = idsWritten
-        cell.dictionariesWritten = dictionaries
-        for (const page of turn) base.wrote(page, seq, core.devices)
-        core.changed = false
-        let bytes = delta?.length ?? 0
-        for (const blob of blobs.values()) bytes += blob.length
-        for (const page of pages) bytes += page.bytes.length
-        return { bytes, rows: rows.length, pages: pages.length }
-      })
-    )
-  })
+  }
+}
+
+/** Stores a snapshot. Interrupted, it may be stored all the same; the next one then replaces it. */
+export const writeSnapshot = (store: Checkpoint["Type"], snapshot: Snapshot) =>
+  store.save(snapshot.write).pipe(
+    Effect.tapErrorCause(() => Effect.sync(snapshot.lost)),
+    Effect.zipRight(Effect.sync(snapshot.kept))
+  )

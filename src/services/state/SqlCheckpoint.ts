@@ -144,7 +144,9 @@ export const layer: Layer.Layer<Checkpoint, never, SqlClient.SqlClient> = Layer.
                 ON CONFLICT (stream, partition_id, name) DO UPDATE SET bytes = excluded.bytes`
             }
             if (write.delta !== undefined) {
-              yield* sql`INSERT INTO cell_delta ${sql.insert({ ...at, seq: write.seq, bytes: write.delta })}`
+              // A write whose outcome its caller never learned comes again under the same number, with more in it.
+              yield* sql`INSERT INTO cell_delta ${sql.insert({ ...at, seq: write.seq, bytes: write.delta })}
+                ON CONFLICT (stream, partition_id, seq) DO UPDATE SET bytes = excluded.bytes`
             }
             for (const { page, bytes } of write.pages) {
               yield* sql`INSERT INTO cell_page ${sql.insert({ ...at, page, seq: write.seq, bytes })}

@@ -3,7 +3,12 @@ import { Effect, Layer } from "effect"
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { PAGE_ROWS } from "../../../src/actors/cell/basePages.ts"
-import { type RestoredCell, restoreCell, writeCheckpoint } from "../../../src/actors/cell/CellPersistence.ts"
+import {
+  type RestoredCell,
+  restoreCell,
+  takeSnapshot,
+  writeSnapshot
+} from "../../../src/actors/cell/CellPersistence.ts"
 import { layerSqlite } from "../../../src/services/runtime/Database.ts"
 import { defaultConfig, Settings } from "../../../src/services/runtime/Settings.ts"
 import { Checkpoint } from "../../../src/services/state/Checkpoint.ts"
@@ -46,11 +51,18 @@ const services = SqlCheckpoint.layer.pipe(
   Layer.provideMerge(Layer.succeed(Settings, settings))
 )
 
-/** Runs to each stop, writes a checkpoint there, and where the plan says so goes on from what the store has. */
-const interrupted = (
-  values: ReadonlyArray<Uint8Array>,
-  stops: ReadonlyArray<{ readonly at: number; readonly restart: boolean; readonly beyond: number }>
-) =>
+interface Stop {
+  readonly at: number
+  /** Records that the cell takes while its snapshot is written. */
+  readonly beyond: number
+  /** Stored; not stored; or stored without its writer hearing of it. */
+  readonly outcome: "kept" | "lost" | "unheard"
+  /** Goes on from what the store has; whatever was done after the snapshot dies with its owner. */
+  readonly restart: boolean
+}
+
+/** Runs to each stop, takes a snapshot there and writes it while the cell goes on. */
+const interrupted = (values: ReadonlyArray<Uint8Array>, stops: ReadonlyArray<Stop>) =>
   Effect.gen(function* () {
     const store = yield* Checkpoint
     const batch = batchOf(values)
@@ -59,21 +71,27 @@ const interrupted = (
     let cell: RestoredCell = yield* restoreCell(key, chaosPlan, epoch)
     let from = 0
     let pages = 0
-    for (const { at, beyond, restart } of [...stops].sort((a, b) => a.at - b.at)) {
+    for (const { at, beyond, outcome, restart } of [...stops].sort((a, b) => a.at - b.at)) {
       const to = Math.max(from, at)
       runSlices(cell.core, batch, from, to, [511], out)
-      const written = yield* writeCheckpoint(store, key, epoch, cell)
-      pages += written?.pages ?? 0
-      from = to
-      if (!restart) continue
-      // What was done after the checkpoint dies with its owner.
-      runSlices(cell.core, batch, from, Math.min(batch.count, from + beyond), [97], nothing())
+      const snapshot = takeSnapshot(key, epoch, cell)
+      const dies = restart && outcome !== "lost"
+      from = Math.min(batch.count, to + beyond)
+      runSlices(cell.core, batch, to, from, [97], dies ? nothing() : out)
+      if (outcome === "kept") yield* writeSnapshot(store, snapshot)
+      else {
+        if (outcome === "unheard") yield* store.save(snapshot.write)
+        snapshot.lost()
+      }
+      pages += outcome === "lost" ? 0 : snapshot.write.pages.length
+      if (!dies) continue
       epoch = yield* store.claim(key, "b")
       cell = yield* restoreCell(key, chaosPlan, epoch)
+      from = to
       expect(Math.max(0, cell.core.nextOffset)).toBe(from)
     }
     runSlices(cell.core, batch, from, batch.count, [777], out)
-    yield* writeCheckpoint(store, key, epoch, cell)
+    yield* writeSnapshot(store, takeSnapshot(key, epoch, cell))
     epoch = yield* store.claim(key, "c")
     const last = yield* restoreCell(key, chaosPlan, epoch)
     const deltas: Array<number> = []
@@ -97,6 +115,7 @@ describe("a cell restored from its checkpoints", () => {
     const stop = fc.record({
       at: fc.integer({ min: 1, max: 23_999 }),
       restart: fc.boolean(),
+      outcome: fc.constantFrom("kept" as const, "kept" as const, "lost" as const, "unheard" as const),
       beyond: fc.integer({ min: 0, max: 3_000 })
     })
     await fc.assert(
@@ -122,6 +141,7 @@ describe("a cell restored from its checkpoints", () => {
     const stops = Array.from({ length: 60 }, (_, n) => ({
       at: (n + 1) * 400,
       restart: n % 13 === 7,
+      outcome: "kept" as const,
       beyond: 50
     }))
     const run = await interrupted(values, stops)
