@@ -132,7 +132,8 @@ const loop = (
         handle.locked(insist(handle, "database-unavailable", Effect.flatMap(snapshot, save)))
       )
     })
-    let lastCheckpoint = performance.now()
+    // Cells that start together take turns: their snapshots would otherwise hold the event loop one after the other.
+    let lastCheckpoint = performance.now() - phaseOf(context.key.partition) * settings.cell.checkpointEvery
     let lastOffset = core.nextOffset
     let turn = performance.now()
     for (;;) {
@@ -140,14 +141,13 @@ const loop = (
       if (batch === undefined) handle.idle()
       else {
         let from = 0
-        while (from < batch.count) {
+        do {
           from = yield* handle.locked(nextSlice(handle, context, batch, from))
           if (performance.now() - turn > TURN_MILLIS) {
             yield* pauseForOthers
             turn = performance.now()
           }
-        }
-        yield* handle.locked(finishBatch(handle, context, batch))
+        } while (from < batch.count)
       }
       // With nothing left to replay, what was asked for meanwhile holds at once, not with the next event.
       if (context.commands.length > 0) yield* handle.locked(applyDue(context, core.nextOffset))
@@ -167,22 +167,38 @@ const loop = (
     }
   })
 
-/** Up to one slice of the batch: never past a recorded command's offset, never past what is left. */
+/** Where in the interval between checkpoints a partition has its own: any number of them lies evenly (golden ratio). */
+const phaseOf = (partition: number): number => (partition * 0.618_033_988_749_895) % 1
+
+/**
+ * Up to one slice of the batch: never past a recorded command's offset, never past what is left; and what lies behind
+ * the last record. A partition at the pace of a trickle has hundreds of slices a second, of a few rows each: what
+ * seldom has anything to do costs no effect.
+ */
 const nextSlice = (handle: CellHandle, context: SliceContext, batch: RecordBatch, from: number) =>
   Effect.gen(function* () {
     const { core, commands } = context
-    yield* buryUpTo(context, batch, batch.offsets[from])
-    yield* applyDue(context, batch.offsets[from])
-    let to = handle.sliceEnd(batch, from)
-    if (commands.length > 0) to = firstRowFrom(batch.offsets, from, to, commands[0].fromOffset)
-    for (const stretch of batch.unreadable) {
-      if (stretch.firstOffset > batch.offsets[from])
-        to = firstRowFrom(batch.offsets, from, to, stretch.firstOffset)
+    let next = from
+    if (from < batch.count) {
+      const offset = batch.offsets[from]
+      if (batch.unreadable.length > 0) yield* buryUpTo(context, batch, offset)
+      if (commands.length > 0) yield* applyDue(context, offset)
+      let to = handle.sliceEnd(batch, from)
+      if (commands.length > 0) to = firstRowFrom(batch.offsets, from, to, commands[0].fromOffset)
+      for (const stretch of batch.unreadable) {
+        if (stretch.firstOffset > offset) to = firstRowFrom(batch.offsets, from, to, stretch.firstOffset)
+      }
+      core.whole = false
+      next = yield* processSlice(context, batch, from, to)
+      core.nextOffset = batch.offsets[next - 1] + 1
+      core.whole = true
     }
-    core.whole = false
-    const next = yield* processSlice(context, batch, from, to)
-    core.nextOffset = batch.offsets[next - 1] + 1
-    core.whole = true
+    if (next === batch.count) {
+      // Control records, gaps, and stretches that nobody can read.
+      if (batch.unreadable.length > 0) yield* buryUpTo(context, batch, Number.POSITIVE_INFINITY)
+      core.nextOffset = Math.max(core.nextOffset, batch.nextOffset)
+      handle.fetched(batch, yield* Clock.currentTimeMillis)
+    }
     return next
   })
 
@@ -203,14 +219,6 @@ const buryUpTo = (context: SliceContext, batch: RecordBatch, offset: number) =>
       yield* buryStretch(context, stretch)
       context.core.nextOffset = stretch.lastOffset + 1
     }
-  })
-
-/** What lies behind the last record: control records, gaps, and stretches that nobody can read. */
-const finishBatch = (handle: CellHandle, context: SliceContext, batch: RecordBatch) =>
-  Effect.gen(function* () {
-    yield* buryUpTo(context, batch, Number.POSITIVE_INFINITY)
-    context.core.nextOffset = Math.max(context.core.nextOffset, batch.nextOffset)
-    handle.fetched(batch, yield* Clock.currentTimeMillis)
   })
 
 /**

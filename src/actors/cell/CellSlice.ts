@@ -28,16 +28,16 @@ export const processSlice = (
   Effect.gen(function* () {
     const { core, host, key } = context
     const started = performance.now()
-    const next = yield* guarded(batch, from, to, () => core.take(batch, from, to))
+    const next = guarded(batch, from, to, () => core.take(batch, from, to))
     const scoring = performance.now()
     const step = yield* scoreSlice(context, batch.offsets[from])
     const scored = performance.now()
-    yield* guarded(batch, from, next, () => core.decide(step))
+    guarded(batch, from, next, () => core.decide(step))
     const alerts = core.alertCount === 0 ? [] : yield* buildAlerts(context, batch, step)
     const letters = core.rejects.count === 0 ? [] : buryRejects(context, batch)
     if (batch.headers !== undefined) answerAskers(context, batch, from, next, step, alerts)
     host.recent.add(batch.offsets, core, step)
-    yield* context.emitter.offer({ alerts, letters })
+    if (alerts.length > 0 || letters.length > 0) yield* context.emitter.offer({ alerts, letters })
     const counters = host.counters
     counters.scored += core.scored
     counters.alerts += alerts.length
@@ -63,57 +63,62 @@ export const processSlice = (
     return next
   })
 
-/** The cell's own code must not fail on any record; where it does, the record is known by its place. */
-const guarded = <A>(batch: RecordBatch, from: number, to: number, run: () => A): Effect.Effect<A> =>
-  Effect.suspend(() => {
-    try {
-      return Effect.succeed(run())
-    } catch (cause) {
-      return Effect.die(new PoisonRecord(batch.offsets[from], batch.offsets[to - 1], cause))
-    }
-  })
+/** The cell's own code must not fail on any record; where it does, the run dies of it, and the record is known by its place. */
+const guarded = <A>(batch: RecordBatch, from: number, to: number, run: () => A): A => {
+  try {
+    return run()
+  } catch (cause) {
+    throw new PoisonRecord(batch.offsets[from], batch.offsets[to - 1], cause)
+  }
+}
 
 /**
  * Scores the slice by the first healthy rung of the ladder. A batch is tried again until its breaker opens;
  * then the next rung scores it, from a recorded offset on, so that a replay takes the same turn.
  */
-const scoreSlice = (context: SliceContext, offset: number): Effect.Effect<Step, SliceFailure> =>
-  Effect.gen(function* () {
-    const { core, model } = context
-    const limits = breakerLimits(
-      context.settings.score.breakerFailures,
-      context.settings.score.breakerProbeBatches
-    )
-    const live = offset >= context.replayUntil
-    const loaded = model.current()
-    if (live && core.count > 0) {
-      for (const [step, breaker] of Object.entries(core.breakers)) {
-        core.breakers[step as Step] = passedBy(breaker, offset)
-      }
+const scoreSlice = (context: SliceContext, offset: number): Effect.Effect<Step, SliceFailure> => {
+  const { core } = context
+  if (offset >= context.replayUntil && core.count > 0) {
+    for (const [step, breaker] of Object.entries(core.breakers)) {
+      core.breakers[step as Step] = passedBy(breaker, offset)
     }
-    for (;;) {
-      const { step } = chooseRung(core.plan.ladder, loaded?.steps ?? [], core.breakers)
-      if ((step !== "deep" && step !== "fast") || loaded === undefined || core.count === 0) return step
-      const breaker = core.breakers[step] ?? closedBreaker
-      const error = yield* loaded.score(step, core.rows, core.count, core.energies).pipe(
-        Effect.as(undefined),
-        Effect.catchAll((failure: ScorerUnavailable) => Effect.succeed(failure))
-      )
-      const next =
-        error === undefined ? succeeded(breaker, offset) : failed(breaker, offset, error.message, limits)
-      if (next.state !== breaker.state) {
-        yield* moveBreaker(
-          context,
-          step,
-          next.state === "open",
-          offset,
-          error?.message ?? "a probe succeeded"
-        )
-      }
-      core.breakers[step] = next
-      if (error === undefined) return step
+  }
+  return scoreByRung(context, offset)
+}
+
+const scoreByRung = (context: SliceContext, offset: number): Effect.Effect<Step, SliceFailure> => {
+  const { core } = context
+  const loaded = context.model.current()
+  const { step } = chooseRung(core.plan.ladder, loaded?.steps ?? [], core.breakers)
+  if ((step !== "deep" && step !== "fast") || loaded === undefined || core.count === 0) {
+    return Effect.succeed(step)
+  }
+  const breaker = core.breakers[step] ?? closedBreaker
+  return Effect.matchEffect(loaded.score(step, core.rows, core.count, core.energies), {
+    onSuccess: () => {
+      const next = succeeded(breaker, offset)
+      const moved = next.state !== breaker.state
+      const told = moved ? moveBreaker(context, step, false, offset, "a probe succeeded") : Effect.void
+      return Effect.map(told, () => {
+        core.breakers[step] = next
+        return step
+      })
+    },
+    onFailure: (error: ScorerUnavailable) => {
+      const { breakerFailures, breakerProbeBatches } = context.settings.score
+      const limits = breakerLimits(breakerFailures, breakerProbeBatches)
+      const next = failed(breaker, offset, error.message, limits)
+      const moved = next.state !== breaker.state
+      const told = moved
+        ? moveBreaker(context, step, next.state === "open", offset, error.message)
+        : Effect.void
+      return Effect.flatMap(told, () => {
+        core.breakers[step] = next
+        return scoreByRung(context, offset)
+      })
     }
   })
+}
 
 /** Alerts of the slice with their explanations; an explanation that fails costs the details, not the alert. */
 const buildAlerts = (
