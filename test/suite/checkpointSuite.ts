@@ -124,14 +124,28 @@ export const checkpointSuite = (name: string, layer: Layer.Layer<Checkpoint, unk
         const store = yield* Checkpoint
         const epoch = yield* store.claim(key(0), "a")
         yield* store.save(write(0, epoch, 1, { blobs: new Map([["x", bytes(1)]]) }))
-        // The same sequence number twice: the delta's key is taken, after the blob was written.
+        // No database takes a checkpoint without a shape, and that is found after the blob was written.
+        const shapeless = { shape: null as unknown as string, nextOffset: 999 }
         const failed = yield* Effect.flip(
-          store.save(write(0, epoch, 1, { blobs: new Map([["x", bytes(2)]]), nextOffset: 999 }))
+          store.save(write(0, epoch, 2, { blobs: new Map([["x", bytes(2)]]), ...shapeless }))
         )
         expect(failed._tag).toBe("StorageUnavailable")
         const loaded = yield* store.load(key(0))
         expect(loaded?.nextOffset).toBe(100)
         expect([...(loaded?.blobs.get("x") ?? [])]).toEqual([1])
+      }).pipe(Effect.provide(layer))
+    )
+
+    it.scoped("takes a checkpoint again under its number, from an owner that never heard of the first", () =>
+      Effect.gen(function* () {
+        const store = yield* Checkpoint
+        const epoch = yield* store.claim(key(0), "a")
+        yield* store.save(write(0, epoch, 1, { delta: bytes(1), nextOffset: 100 }))
+        yield* store.save(write(0, epoch, 1, { delta: bytes(1, 2), nextOffset: 200 }))
+        expect((yield* store.load(key(0)))?.nextOffset).toBe(200)
+        const deltas: Array<ReadonlyArray<number>> = []
+        yield* store.pieces(key(0), (piece) => Effect.sync(() => void deltas.push([...piece.bytes])))
+        expect(deltas).toEqual([[1, 2]])
       }).pipe(Effect.provide(layer))
     )
 

@@ -8,7 +8,7 @@ import { WINDOW_BUCKETS } from "../../schema/stream/StreamPlan.ts"
 import { aligned, BadDelta, checksum } from "./badDelta.ts"
 import { addRows } from "./columns.ts"
 import type { ArenaInterner } from "./interner.ts"
-import { gatherBytes, gatherWords, lanesOf, scatterBytes, scatterWords } from "./rowCopy.ts"
+import { gatherBytes, gatherWords, lanesOf, runsOf, scatterBytes, scatterWords } from "./rowCopy.ts"
 
 export { BadDelta }
 
@@ -34,9 +34,7 @@ const areNeighbours = (rows: Int32Array): boolean =>
 
 const encode = (columns: DeviceColumns, interner: ArenaInterner, rows: Int32Array): Uint8Array => {
   const count = rows.length
-  const first = count === 0 ? 0 : rows[0]
-  const whole = areNeighbours(rows)
-  const ids = whole ? interner.serialize(first, first + count) : interner.serializeEach(rows)
+  const ids = interner.serializeEach(rows)
   const used = HEADER + count * rowBytes(columns) + ids.length
   const buffer = new ArrayBuffer((used + 3) & ~3)
   const words = new Int32Array(buffer)
@@ -53,20 +51,17 @@ const encode = (columns: DeviceColumns, interner: ArenaInterner, rows: Int32Arra
   words[6] = buffer.byteLength
   words.set(rows, rowsAt(count))
   const lanes = lanesOf(columns)
+  const runs = runsOf(rows)
   let at = HEADER / 4
   lanes.words.forEach((lane, n) => {
-    const { array, width } = lane
-    if (whole) words.set(array.subarray(first * width, (first + count) * width), at)
-    else gatherWords(lane, rows, words, at)
+    gatherWords(lane, runs, words, at)
     // The rows' own numbers stand behind the first lane.
-    at += count * (n === 0 ? width + 1 : width)
+    at += count * (n === 0 ? lane.width + 1 : lane.width)
   })
   at *= 4
   for (const lane of lanes.bytes) {
-    const { array, width } = lane
-    if (whole) bytes.set(array.subarray(first * width, (first + count) * width), at)
-    else gatherBytes(lane, rows, bytes, at)
-    at += count * width
+    gatherBytes(lane, runs, bytes, at)
+    at += count * lane.width
   }
   for (let i = at - count; i < at; i++) bytes[i] &= ~DeviceFlag.dirty
   bytes.set(ids, at)

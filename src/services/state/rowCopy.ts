@@ -9,6 +9,9 @@ export interface Lane<T> {
   readonly width: number
 }
 
+/** Elements above which a built-in copies faster than a loop. */
+const COPY_MIN = 16
+
 const words = (array: Float64Array | Float32Array | Uint32Array): Int32Array =>
   new Int32Array(array.buffer, array.byteOffset, array.byteLength / 4)
 const bytes = (array: Int8Array | Uint8Array): Uint8Array =>
@@ -39,31 +42,54 @@ export const lanesOf = (columns: DeviceColumns) => {
   }
 }
 
-/** to[at + i × width …] = row rows[i] of the lane. */
+/**
+ * Stretches of rows that lie one after the other: first row, number of rows, and so on. Most of a busy cell's rows lie
+ * in long ones, and a built-in copies those; this code runs too seldom to be compiled well.
+ */
+export const runsOf = (rows: Int32Array): Int32Array => {
+  const runs = new Int32Array(2 * rows.length)
+  let used = 0
+  for (let i = 0; i < rows.length; ) {
+    let end = i + 1
+    while (end < rows.length && rows[end] === rows[end - 1] + 1) end++
+    runs[used++] = rows[i]
+    runs[used++] = end - i
+    i = end
+  }
+  return runs.subarray(0, used)
+}
+
+/** to[at …] = the rows of `runs` of the lane, one after the other. */
 export const gatherWords = (
   { array, width }: Lane<Int32Array>,
-  rows: Int32Array,
+  runs: Int32Array,
   to: Int32Array,
   at: number
 ): void => {
   let target = at
-  for (let i = 0; i < rows.length; i++) {
-    const source = rows[i] * width
-    for (let k = 0; k < width; k++) to[target++] = array[source + k]
+  for (let r = 0; r < runs.length; r += 2) {
+    const source = runs[r] * width
+    const size = runs[r + 1] * width
+    if (size > COPY_MIN) to.set(array.subarray(source, source + size), target)
+    else for (let k = 0; k < size; k++) to[target + k] = array[source + k]
+    target += size
   }
 }
 
 /** As `gatherWords`. */
 export const gatherBytes = (
   { array, width }: Lane<Uint8Array>,
-  rows: Int32Array,
+  runs: Int32Array,
   to: Uint8Array,
   at: number
 ): void => {
   let target = at
-  for (let i = 0; i < rows.length; i++) {
-    const source = rows[i] * width
-    for (let k = 0; k < width; k++) to[target++] = array[source + k]
+  for (let r = 0; r < runs.length; r += 2) {
+    const source = runs[r] * width
+    const size = runs[r + 1] * width
+    if (size > COPY_MIN) to.set(array.subarray(source, source + size), target)
+    else for (let k = 0; k < size; k++) to[target + k] = array[source + k]
+    target += size
   }
 }
 
