@@ -3,7 +3,14 @@ import { Effect, Runtime } from "effect"
 import { UsageInvalid } from "../../schema/error/CliError.ts"
 import type { StreamDefinition } from "../../schema/stream/StreamDefinition.ts"
 import { formatCount, formatMillis } from "./format.ts"
-import { choiceFlag, defaultFlag, optionalFlag, requiredFlag, wholeNumber } from "./inputs.ts"
+import {
+  choiceFlag,
+  defaultFlag,
+  optionalChoiceFlag,
+  optionalFlag,
+  requiredFlag,
+  wholeNumber
+} from "./inputs.ts"
 import { formatFlag, type OutputForm, printAs } from "./Output.ts"
 import { Programs } from "./Programs.ts"
 import { printable } from "./paint.ts"
@@ -27,6 +34,7 @@ const trainPerDevice = (
   folder: string,
   name: string | undefined,
   seed: number,
+  energy: "full" | "fast" | undefined,
   form: OutputForm
 ) =>
   Effect.gen(function* () {
@@ -41,6 +49,7 @@ const trainPerDevice = (
           output: folder,
           name,
           seed,
+          energy,
           report: (label, done, total) =>
             progress.update(done, { label, ...(total === undefined ? {} : { total }) }),
           progress: (phase, done, total) => {
@@ -106,9 +115,14 @@ export const train = subcommand({
         "row: each row by itself, for `score`; device: with each device's own baseline, as cells see it, for runners and `replay`",
       fallback: "row"
     }),
+    energy: optionalChoiceFlag("energy", {
+      choices: ["full", "fast"],
+      about:
+        "full: the fusion of three energies beside the first stage; fast: the first stage alone. Without it, full for rows and fast for devices"
+    }),
     form: formatFlag
   },
-  run: ({ input, stream, folder, name, seed, label, features, form }) =>
+  run: ({ input, stream, folder, name, seed, label, features, energy, form }) =>
     Effect.gen(function* () {
       const definition = stream === undefined ? undefined : yield* loadStream(stream)
       if (features === "device") {
@@ -118,7 +132,7 @@ export const train = subcommand({
             next: "Add --stream FILE.yaml."
           })
         }
-        return yield* trainPerDevice(input, definition, folder, name, seed, form)
+        return yield* trainPerDevice(input, definition, folder, name, seed, energy, form)
       }
       const { trainTable } = yield* Effect.promise(() => import("../train/trainTable.ts"))
       const summary = yield* Effect.scoped(
@@ -132,6 +146,7 @@ export const train = subcommand({
             seed,
             label,
             definition,
+            energy,
             // The trainer reports from inside its loops, between awaits.
             progress: (phase, done, total) => {
               run(progress.update(done, { label: phaseWords[phase], ...(total > 0 ? { total } : {}) }))

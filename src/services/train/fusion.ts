@@ -38,67 +38,57 @@ export const membersGraph = (members: Members): Uint8Array => {
   return graph.serialize("members", [graph.output("energies", memberEnergies(graph, rows, members).energies)])
 }
 
-/** energies [n, 3] → weighted surprises [n, 3]; see `Curve`. Products with 0 and 1 copy values exactly. */
-const surprises = (graph: GraphBuilder, energies: Expression, curves: ReadonlyArray<Curve>): Expression => {
+/**
+ * energies [n, 3] → weighted surprises [n, 3], or their sum [n, 1]; see `Curve`. How far each piece is reached is
+ * one product; a rounding error there is worth what the energy's own is.
+ */
+const surprises = (
+  graph: GraphBuilder,
+  energies: Expression,
+  curves: ReadonlyArray<Curve>,
+  summed: boolean
+): Expression => {
   const pieces = MEMBERS * PIECES
-  const copies = new Float32Array(MEMBERS * pieces)
-  const rises = new Float32Array(pieces * MEMBERS)
+  const columns = summed ? 1 : MEMBERS
+  const slopes = new Float32Array(MEMBERS * pieces)
+  const starts = new Float32Array(pieces)
+  const rises = new Float32Array(pieces * columns)
   const scale = new Float32Array(MEMBERS * LANES)
   const shift = new Float32Array(LANES)
-  const tail = new Float32Array(LANES * MEMBERS)
+  const tail = new Float32Array(LANES * columns)
   curves.forEach((curve, member) => {
+    const column = summed ? 0 : member
     for (let piece = 0; piece < PIECES; piece++) {
       const at = member * PIECES + piece
-      copies[member * pieces + at] = 1
-      rises[at * MEMBERS + member] = WEIGHTS[member] * curve.rises[piece]
+      slopes[member * pieces + at] = 1 / curve.widths[piece]
+      starts[at] = -curve.starts[piece] / curve.widths[piece]
+      rises[at * columns + column] = WEIGHTS[member] * curve.rises[piece]
     }
     scale[member * LANES + member] = 1 / curve.spread
     shift[member] = 1 - curve.high / curve.spread
-    tail[member * MEMBERS + member] = WEIGHTS[member] * TAIL_WEIGHT
+    tail[member * columns + column] = WEIGHTS[member] * TAIL_WEIGHT
   })
-  const row = (of: (curve: Curve) => Float64Array) =>
-    graph.constant(
-      curves.flatMap((curve) => [...of(curve)]),
-      [1, pieces]
-    )
-  const reached = graph.clip(
+  const product = (matrix: Float32Array, offset: Float32Array, size: number) =>
     graph.binary(
-      "Mul",
-      graph.binary(
-        "Sub",
-        graph.matMul(energies, graph.constant(copies, [MEMBERS, pieces])),
-        row(({ starts }) => starts)
-      ),
-      row(({ widths }) => widths.map((width) => 1 / width))
-    ),
-    graph.constant([0], []),
-    graph.constant([1], [])
-  )
-  const beyond = graph.binary(
-    "Add",
-    graph.matMul(energies, graph.constant(scale, [MEMBERS, LANES])),
-    graph.constant(shift, [1, LANES])
-  )
-  const logs = graph.unary("Log", graph.binary("Max", beyond, graph.constant([1], [1, 1])))
+      "Add",
+      graph.matMul(energies, graph.constant(matrix, [MEMBERS, size])),
+      graph.constant(offset, [1, size])
+    )
+  const bounds = [0, 1].map((bound) => graph.constant([bound], []))
+  const reached = graph.clip(product(slopes, starts, pieces), bounds[0], bounds[1])
+  const beyond = graph.binary("Max", product(scale, shift, LANES), graph.constant([1], [1, 1]))
   return graph.binary(
     "Add",
-    graph.matMul(reached, graph.constant(rises, [pieces, MEMBERS])),
-    graph.matMul(logs, graph.constant(tail, [LANES, MEMBERS]))
+    graph.matMul(reached, graph.constant(rises, [pieces, columns])),
+    graph.matMul(graph.unary("Log", beyond), graph.constant(tail, [LANES, columns]))
   )
-}
-
-const fused = (graph: GraphBuilder, rows: Expression, members: Members, curves: ReadonlyArray<Curve>) => {
-  const parts = memberEnergies(graph, rows, members)
-  const weighted = surprises(graph, parts.energies, curves)
-  const energy = graph.matMul(weighted, graph.constant([1, 1, 1], [MEMBERS, 1]))
-  return { ...parts, weighted, energy }
 }
 
 /** Input `rows` [n, inputs], output `energy` [n]: t_P + t_A / 2 + t_S / 2, nats. */
 export const fusedScoreGraph = (members: Members, curves: ReadonlyArray<Curve>): Uint8Array => {
   const graph = new GraphBuilder()
   const rows = graph.input("rows", ["n", members.encoder.inputs.length])
-  const { energy } = fused(graph, rows, members, curves)
+  const energy = surprises(graph, memberEnergies(graph, rows, members).energies, curves, true)
   return graph.serialize("score", [graph.output("energy", graph.reshape(energy, [-1], ["n"]))])
 }
 
@@ -120,7 +110,9 @@ export const fusedExplainGraph = (
   const inputs = encoder.inputs.length
   const graph = new GraphBuilder()
   const rows = graph.input("rows", ["n", inputs])
-  const { energy, weighted, errors, z, novel } = fused(graph, rows, members, curves)
+  const { energies, errors, z, novel } = memberEnergies(graph, rows, members)
+  const energy = surprises(graph, energies, curves, true)
+  const weighted = surprises(graph, energies, curves, false)
   const near = explained(graph, { z, novel }, encoder, mixture)
   const columns = graph.constant(
     ownership(
@@ -156,6 +148,6 @@ export const fusedExplainGraph = (
 /** Multiply-adds that one row costs in the score graph. */
 export const fusedCost = ({ encoder, mixture }: Members): number => {
   const width = encoder.columns.length
-  const fusing = MEMBERS * (2 * MEMBERS * PIECES + 2 * LANES)
+  const fusing = (MEMBERS + 1) * (MEMBERS * PIECES + LANES)
   return costPerRow(mixture) + autoencoderCost(width) + scoreMatchingCost(width) + fusing
 }

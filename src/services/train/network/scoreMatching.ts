@@ -60,28 +60,38 @@ export const scoreMatchingObjective = (width: number, steps: number): Objective 
   }
 })
 
-/** Mean of g over the noise levels, [n, 1]. The rows are multiplied once, for all levels. */
+/**
+ * Mean of g over the noise levels, [n, 1], without the last offset, which is the same for all rows. The first
+ * layer is one product for all levels: four times the multiply-adds of a shared one, but three passes less over
+ * what it makes.
+ */
 export const meanPotential = (graph: GraphBuilder, z: Expression, parameters: Float32Array): Expression => {
-  const [n, width] = z.shape
+  const n = z.shape[0]
+  const width = Number(z.shape[1])
   const count = LEVELS.length
-  const [rows, level, offset, ...rest] = fixedParameters(graph, parameters, shapesOf(Number(width)))
+  const [rows, level, offset, ...rest] = fixedParameters(graph, parameters, shapesOf(width))
   const [second, last] = layersOf(rest)
-  const [levelRow, offsetRow] = [level, offset].map(({ data }) => data as Float32Array)
-  const starts = LEVELS.flatMap((s) =>
-    Array.from(offsetRow, (start, at) => start + Math.log(s) * levelRow[at])
-  )
-  const shrink = LEVELS.map((s) => 1 / Math.sqrt(1 + s * s))
-  const shared = graph.reshape(graph.matMul(z, rows), [-1, 1, HIDDEN], [n, 1, HIDDEN])
-  const inner = graph.binary(
-    "Add",
-    graph.binary("Mul", shared, graph.constant(shrink, [count, 1])),
-    graph.constant(starts, [count, HIDDEN])
-  )
-  const outer = silu(graph, affine(graph, silu(graph, inner), second))
+  const valuesOf = ({ data }: Expression) => data as Float32Array
+  const wide = new Float32Array(width * count * HIDDEN)
+  const starts = new Float32Array(count * HIDDEN)
+  const weights = new Float32Array(count * HIDDEN)
+  LEVELS.forEach((s, at) => {
+    const shrink = 1 / Math.sqrt(1 + s * s)
+    for (let unit = 0; unit < HIDDEN; unit++) {
+      const to = at * HIDDEN + unit
+      for (let row = 0; row < width; row++)
+        wide[row * count * HIDDEN + to] = shrink * valuesOf(rows)[row * HIDDEN + unit]
+      starts[to] = valuesOf(offset)[unit] + Math.log(s) * valuesOf(level)[unit]
+      weights[to] = valuesOf(last.matrix)[unit] / count
+    }
+  })
+  const first = {
+    matrix: graph.constant(wide, [width, count * HIDDEN]),
+    offset: graph.constant(starts, [1, count * HIDDEN])
+  }
+  const inner = graph.reshape(silu(graph, affine(graph, z, first)), [-1, count, HIDDEN], [n, count, HIDDEN])
+  const outer = silu(graph, affine(graph, inner, second))
   const row = graph.reshape(outer, [-1, count * HIDDEN], [n, count * HIDDEN])
-  const weights = LEVELS.flatMap(() =>
-    Array.from(last.matrix.data as Float32Array, (weight) => weight / count)
-  )
   return graph.matMul(row, graph.constant(weights, [count * HIDDEN, 1]))
 }
 
@@ -96,4 +106,4 @@ export const potentialSlope = (graph: GraphBuilder, z: Expression, parameters: F
 }
 
 /** Multiply-adds a row. */
-export const scoreMatchingCost = (width: number): number => HIDDEN * (width + LEVELS.length * (HIDDEN + 1))
+export const scoreMatchingCost = (width: number): number => LEVELS.length * HIDDEN * (width + HIDDEN + 1)
