@@ -1,5 +1,5 @@
 // How well does the default model detect? Labelled sets through `train` and `evaluate`, beside what others reach on them.
-// node dist/bench/detection.js [--suite adbench,dirty,nsl] [--seeds 11,12,13] [--only mnist,skin] [--json FILE]
+// node dist/bench/detection.js [--suite adbench,dirty,nsl] [--seeds 11,12,13] [--only mnist,skin] [--trim 0] [--json FILE]
 // Labels are in the test files alone; training, calibration and settings never see one.
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -26,6 +26,7 @@ const { values } = parseArgs({
     suite: { type: "string", default: "adbench,dirty,nsl" },
     seeds: { type: "string", default: "11,12,13" },
     only: { type: "string" },
+    trim: { type: "string" },
     json: { type: "string" }
   }
 })
@@ -45,7 +46,10 @@ const judge = async (suite: string, set: LabelledSet, seed: number): Promise<Jud
   writeFileSync(train, set.train)
   writeFileSync(test, set.test)
   const from = performance.now()
-  await groundstate("train", "--input", train, "--output", model, "--seed", String(seed), "-o", "json")
+  await groundstate(
+    ...["train", "--input", train, "--output", model, "--seed", String(seed), "-o", "json"],
+    ...(values.trim === undefined ? [] : ["--trim", values.trim])
+  )
   const seconds = (performance.now() - from) / 1_000
   const seen = await groundstate<Evaluated>(
     ...["evaluate", "--model", model, "--input", test, "--label", LABEL, "-o", "json"]
@@ -103,7 +107,7 @@ const report = (suite: string, judged: ReadonlyArray<Judged>): string => {
   const verdict = (bar: typeof pass) =>
     mean(roc) >= bar.roc && mean(ap) >= bar.ap && mean(caught) >= (bar.caught ?? 0) ? "met" : "missed"
   return [
-    `${suite}, ${sets.length} sets, seeds ${seeds.join(", ")}: ROC, AP, caught at 1 %; kNN and isolation forest ROC, AP`,
+    `${suite}, ${sets.length} sets, seeds ${seeds.join(", ")}, trim ${values.trim ?? "by default"}: ROC, AP, caught at 1 %; kNN and isolation forest ROC, AP`,
     ...sets.map((set) => {
       const of = judged.filter((one) => one.set === set)
       const stored = suite === "adbench" ? (adbenchPeers[set] ?? []) : []

@@ -6,6 +6,7 @@ import { formatCount, formatMillis } from "./format.ts"
 import {
   choiceFlag,
   defaultFlag,
+  numberBetween,
   optionalChoiceFlag,
   optionalFlag,
   requiredFlag,
@@ -120,9 +121,19 @@ export const train = subcommand({
       about:
         "full: the fusion of three energies beside the first stage; fast: the first stage alone. Without it, full for rows and fast for devices"
     }),
+    trim: defaultFlag(
+      "trim",
+      {
+        value: "SHARE",
+        about:
+          "share of a table's rows to leave out as suspect, up to 0.5; 0 where all are known to be normal",
+        fallback: "0.1"
+      },
+      numberBetween(0, 0.5)
+    ),
     form: formatFlag
   },
-  run: ({ input, stream, folder, name, seed, label, features, energy, form }) =>
+  run: ({ input, stream, folder, name, seed, label, features, energy, trim, form }) =>
     Effect.gen(function* () {
       const definition = stream === undefined ? undefined : yield* loadStream(stream)
       if (features === "device") {
@@ -147,6 +158,7 @@ export const train = subcommand({
             label,
             definition,
             energy,
+            trim,
             // The trainer reports from inside its loops, between awaits.
             progress: (phase, done, total) => {
               run(progress.update(done, { label: phaseWords[phase], ...(total > 0 ? { total } : {}) }))
