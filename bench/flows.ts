@@ -178,10 +178,15 @@ export const writeFlowsModel = async (folder: string): Promise<string> => {
     rows: batch.count,
     skipped: 0,
     trained: {
-      scoreGraph,
-      explainGraph: undefined,
-      calibration: fitTail(Float64Array.from(energies)),
-      costPerRow: WIDTH * HIDDEN + HIDDEN * HIDDEN + HIDDEN,
+      graphs: [
+        {
+          step: "fast",
+          score: scoreGraph,
+          explain: undefined,
+          calibration: fitTail(Float64Array.from(energies)),
+          costPerRow: WIDTH * HIDDEN + HIDDEN * HIDDEN + HIDDEN
+        }
+      ],
       golden,
       heldBack: energies.length,
       trimmed: 0,

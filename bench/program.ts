@@ -10,9 +10,11 @@ const entry = fileURLToPath(new URL("../main.js", import.meta.url))
 /** The repository, from where the emitted file lies: dist/bench/. */
 export const root = fileURLToPath(new URL("../../", import.meta.url))
 
-/** A file of the labelled data beside the repository; undefined where it is absent. */
+const data = process.env["GROUNDSTATE_BENCH_DATA"] ?? join(root, "..", "shared", "data")
+
+/** A file or folder of the labelled data beside the repository, or in GROUNDSTATE_BENCH_DATA; undefined where absent. */
 export const dataFile = (path: string): string | undefined => {
-  const file = join(root, "..", "shared", "data", path)
+  const file = join(data, path)
   return existsSync(file) ? file : undefined
 }
 

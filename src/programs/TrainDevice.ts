@@ -37,6 +37,7 @@ export const trainDevice = (options: TrainDeviceOptions) =>
       skipped: made.skipped,
       trim: TRIM,
       prototypesMax: PROTOTYPES_MAX,
+      energy: options.energy,
       progress: options.progress
     })
     return { ...summary, skipped: made.skipped }

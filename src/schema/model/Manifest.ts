@@ -80,7 +80,7 @@ export const Manifest = Schema.Struct({
     seconds: Schema.Number,
     prototypes: Schema.NonNegativeInt
   }),
-  /** Rows with their energies (4 × width, then 4), checked when the bundle is admitted. */
+  /** Rows with their energies by the first graph (4 × width, then 4), checked when the bundle is admitted. */
   golden: Schema.Struct({
     rows: Schema.Array(Schema.Array(Schema.NullOr(Schema.Number))),
     energies: Schema.Array(Schema.Number)
@@ -88,6 +88,10 @@ export const Manifest = Schema.Struct({
   files: Schema.Array(BundleFile)
 })
 export type Manifest = typeof Manifest.Type
+
+/** The step that judges best of those a model has: `deep`, or where it has none `fast`. */
+export const deepestStep = ({ graphs }: Pick<Manifest, "graphs">): EnergyGraph["step"] =>
+  graphs.some(({ step }) => step === "deep") ? "deep" : "fast"
 
 /** A bundle read once and checked: the bytes that were hashed are the bytes that are loaded. */
 export interface ModelBundle {

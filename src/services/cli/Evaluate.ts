@@ -4,7 +4,7 @@ import type { Evaluation } from "../train/scoreTable.ts"
 import { formatCount, formatShare } from "./format.ts"
 import { requiredFlag } from "./inputs.ts"
 import { outputFlag, printAs } from "./Output.ts"
-import { openModel } from "./openModel.ts"
+import { openModel, stepFlag, stepOf } from "./openModel.ts"
 import { makeProgress } from "./progress.ts"
 import { alertShareFlag, tellMisfits } from "./Score.ts"
 import { subcommand } from "./subcommand.ts"
@@ -50,16 +50,17 @@ export const evaluate = subcommand({
     input: requiredFlag("input", { value: "FILE", about: "CSV or JSON lines, .gz of either" }),
     label: requiredFlag("label", { value: "COLUMN", about: "says which rows are anomalies" }),
     share: alertShareFlag,
+    asked: stepFlag,
     output: outputFlag
   },
-  run: ({ model: folder, input, label, share, output }) =>
+  run: ({ model: folder, input, label, share, asked, output }) =>
     Effect.scoped(
       Effect.gen(function* () {
         const model = yield* openModel(folder)
         const { evaluateTable } = yield* Effect.promise(() => import("../train/scoreTable.ts"))
         const progress = yield* makeProgress({ label: "evaluate", unit: "rows" })
         const run = Runtime.runFork(yield* Effect.runtime<never>())
-        const step = model.steps[0]
+        const step = yield* stepOf(model, asked)
         const evaluation = yield* evaluateTable({
           manifest: model.manifest,
           score: (rows, count, energies) => model.score(step, rows, count, energies),

@@ -73,6 +73,7 @@ export interface TrainDeviceOptions {
   readonly output: string
   readonly name: string | undefined
   readonly seed: number
+  readonly energy: "full" | "fast" | undefined
   readonly report: (label: string, done: number, total: number | undefined) => Effect.Effect<void>
   readonly progress: (
     phase: "read" | "trim" | "fit" | "calibrate" | "write",

@@ -4,7 +4,7 @@ import { explainTable } from "./explainTable.ts"
 import { formatCount, formatShare } from "./format.ts"
 import { defaultFlag, numberBetween, optionalFlag, requiredFlag } from "./inputs.ts"
 import { formatFlag, printAs } from "./Output.ts"
-import { openModel } from "./openModel.ts"
+import { openModel, stepFlag, stepOf } from "./openModel.ts"
 import { printable } from "./paint.ts"
 import { makeProgress } from "./progress.ts"
 import { say } from "./Screen.ts"
@@ -70,16 +70,17 @@ export const score = subcommand({
     }),
     label: optionalFlag("label", { value: "COLUMN", about: "a label column of the table, not scored" }),
     share: alertShareFlag,
+    asked: stepFlag,
     form: formatFlag
   },
-  run: ({ model: folder, input, file, explain, label, share, form }) =>
+  run: ({ model: folder, input, file, explain, label, share, asked, form }) =>
     Effect.scoped(
       Effect.gen(function* () {
         const model = yield* openModel(folder)
         const { scoreTable } = yield* Effect.promise(() => import("../train/scoreTable.ts"))
         const progress = yield* makeProgress({ label: "score", unit: "rows" })
         const run = Runtime.runFork(yield* Effect.runtime<never>())
-        const step = model.steps[0]
+        const step = yield* stepOf(model, asked)
         const options = {
           manifest: model.manifest,
           score: (rows: Float32Array, count: number, energies: Float32Array) =>

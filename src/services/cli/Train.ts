@@ -3,7 +3,15 @@ import { Effect, Runtime } from "effect"
 import { UsageInvalid } from "../../schema/error/CliError.ts"
 import type { StreamDefinition } from "../../schema/stream/StreamDefinition.ts"
 import { formatCount, formatMillis } from "./format.ts"
-import { choiceFlag, defaultFlag, optionalFlag, requiredFlag, wholeNumber } from "./inputs.ts"
+import {
+  choiceFlag,
+  defaultFlag,
+  numberBetween,
+  optionalChoiceFlag,
+  optionalFlag,
+  requiredFlag,
+  wholeNumber
+} from "./inputs.ts"
 import { formatFlag, type OutputForm, printAs } from "./Output.ts"
 import { Programs } from "./Programs.ts"
 import { printable } from "./paint.ts"
@@ -27,6 +35,7 @@ const trainPerDevice = (
   folder: string,
   name: string | undefined,
   seed: number,
+  energy: "full" | "fast" | undefined,
   form: OutputForm
 ) =>
   Effect.gen(function* () {
@@ -41,6 +50,7 @@ const trainPerDevice = (
           output: folder,
           name,
           seed,
+          energy,
           report: (label, done, total) =>
             progress.update(done, { label, ...(total === undefined ? {} : { total }) }),
           progress: (phase, done, total) => {
@@ -106,9 +116,24 @@ export const train = subcommand({
         "row: each row by itself, for `score`; device: with each device's own baseline, as cells see it, for runners and `replay`",
       fallback: "row"
     }),
+    energy: optionalChoiceFlag("energy", {
+      choices: ["full", "fast"],
+      about:
+        "full: the fusion of three energies beside the first stage; fast: the first stage alone. Without it, full for rows and fast for devices"
+    }),
+    trim: defaultFlag(
+      "trim",
+      {
+        value: "SHARE",
+        about:
+          "share of a table's rows to leave out as suspect, up to 0.5; 0 where all are known to be normal",
+        fallback: "0.1"
+      },
+      numberBetween(0, 0.5)
+    ),
     form: formatFlag
   },
-  run: ({ input, stream, folder, name, seed, label, features, form }) =>
+  run: ({ input, stream, folder, name, seed, label, features, energy, trim, form }) =>
     Effect.gen(function* () {
       const definition = stream === undefined ? undefined : yield* loadStream(stream)
       if (features === "device") {
@@ -118,7 +143,7 @@ export const train = subcommand({
             next: "Add --stream FILE.yaml."
           })
         }
-        return yield* trainPerDevice(input, definition, folder, name, seed, form)
+        return yield* trainPerDevice(input, definition, folder, name, seed, energy, form)
       }
       const { trainTable } = yield* Effect.promise(() => import("../train/trainTable.ts"))
       const summary = yield* Effect.scoped(
@@ -132,6 +157,8 @@ export const train = subcommand({
             seed,
             label,
             definition,
+            energy,
+            trim,
             // The trainer reports from inside its loops, between awaits.
             progress: (phase, done, total) => {
               run(progress.update(done, { label: phaseWords[phase], ...(total > 0 ? { total } : {}) }))

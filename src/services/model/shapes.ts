@@ -79,10 +79,10 @@ const concat = (node: NodeProto, inputs: ReadonlyArray<Known>): Axes => {
 }
 
 const matMul = (_: NodeProto, [left, right]: ReadonlyArray<Known>): Axes => {
-  if (left.axes.length !== 2 || right.axes.length !== 2 || left.axes[1] !== right.axes[0]) {
+  if (left.axes.length < 2 || right.axes.length !== 2 || left.axes.at(-1) !== right.axes[0]) {
     throw wrong(`the product [${left.axes}] × [${right.axes}]`)
   }
-  return [left.axes[0], right.axes[1]]
+  return [...left.axes.slice(0, -1), right.axes[1]]
 }
 
 const reshape = (_: NodeProto, [data, target]: ReadonlyArray<Known>): Axes => {

@@ -4,7 +4,7 @@ import { chmod, mkdir, mkdtemp, open, readdir, rename, rm } from "node:fs/promis
 import { basename, dirname, join, resolve } from "node:path"
 import { Schema } from "effect"
 import { Manifest } from "../../schema/model/Manifest.ts"
-import type { TrainedPrototypes } from "./prototypes.ts"
+import type { TrainedModel } from "./trainModel.ts"
 
 export interface BundleParts {
   readonly name: string
@@ -19,7 +19,7 @@ export interface BundleParts {
   /** Rows seen, and rows that could not be read. */
   readonly rows: number
   readonly skipped: number
-  readonly trained: TrainedPrototypes
+  readonly trained: TrainedModel
 }
 
 /** The place named for the bundle holds something else; it was left as it is. */
@@ -40,8 +40,11 @@ const writeDurably = async (path: string, bytes: Uint8Array) => {
 /** Contents of a bundle by file name; `manifest.json` is the last. */
 export const bundleFiles = (parts: BundleParts): ReadonlyMap<string, Uint8Array> => {
   const { trained } = parts
-  const files = new Map([["fast.onnx", trained.scoreGraph]])
-  if (trained.explainGraph !== undefined) files.set("fast-explain.onnx", trained.explainGraph)
+  const files = new Map<string, Uint8Array>()
+  for (const { step, score, explain } of trained.graphs) {
+    files.set(`${step}.onnx`, score)
+    if (explain !== undefined) files.set(`${step}-explain.onnx`, explain)
+  }
   const manifest: Manifest = {
     format: "groundstate-model/1",
     name: parts.name,
@@ -51,15 +54,13 @@ export const bundleFiles = (parts: BundleParts): ReadonlyMap<string, Uint8Array>
     features: parts.features,
     vocabularies: parts.vocabularies,
     population: parts.population,
-    graphs: [
-      {
-        step: "fast",
-        score: "fast.onnx",
-        ...(trained.explainGraph === undefined ? {} : { explain: "fast-explain.onnx" }),
-        calibration: trained.calibration,
-        costPerRow: trained.costPerRow
-      }
-    ],
+    graphs: trained.graphs.map(({ step, explain, calibration, costPerRow }) => ({
+      step,
+      score: `${step}.onnx`,
+      ...(explain === undefined ? {} : { explain: `${step}-explain.onnx` }),
+      calibration,
+      costPerRow
+    })),
     training: {
       rows: parts.rows,
       heldBack: trained.heldBack,

@@ -102,7 +102,7 @@ export class GraphBuilder {
 
   /** An element-wise operator of one operand. */
   unary(
-    op: "Abs" | "Exp" | "Log" | "Neg" | "Sign" | "Sigmoid" | "Sqrt" | "Tanh",
+    op: "Abs" | "Exp" | "Log" | "Neg" | "Relu" | "Sign" | "Sigmoid" | "Sqrt" | "Tanh",
     operand: Expression
   ): Expression {
     return this.add(op, [operand], operand.shape)
@@ -142,10 +142,11 @@ export class GraphBuilder {
     return this.add("Clip", [operand, low, high], operand.shape)
   }
 
-  /** [n, m] × [m, k]. */
+  /** […, m] × [m, k]. */
   matMul(left: Expression, right: Expression): Expression {
-    if (left.shape[1] !== right.shape[0]) throw new RangeError(`[${left.shape}] × [${right.shape}]`)
-    return this.add("MatMul", [left, right], [left.shape[0], right.shape[1]])
+    if (right.shape.length !== 2 || left.shape.at(-1) !== right.shape[0])
+      throw new RangeError(`[${left.shape}] × [${right.shape}]`)
+    return this.add("MatMul", [left, right], [...left.shape.slice(0, -1), right.shape[1]])
   }
 
   transpose(operand: Expression): Expression {
@@ -173,6 +174,24 @@ export class GraphBuilder {
     return op === "ReduceSum"
       ? this.add(op, [operand, this.integers([axis])], shape, { attributes: { keepdims: 1 } })
       : this.add(op, [operand], shape, { attributes: { axes: [axis], keepdims: 1 } })
+  }
+
+  /** Sum along some axes, which stay with length 1. */
+  reduceSum(operand: Expression, axes: ReadonlyArray<number>): Expression {
+    const shape = operand.shape.map((size, axis) => (axes.includes(axis) ? 1 : size))
+    return this.add("ReduceSum", [operand, this.integers(axes)], shape, { attributes: { keepdims: 1 } })
+  }
+
+  /** The same values repeated along axes of length 1. */
+  expand(operand: Expression, shape: ReadonlyArray<number>): Expression {
+    return this.add("Expand", [operand, this.integers(shape)], broadcast(operand.shape, shape))
+  }
+
+  /** Positions `from` to before `to` of one axis. */
+  slice(operand: Expression, from: number, to: number, axis: number): Expression {
+    const shape = operand.shape.map((size, at) => (at === axis ? to - from : size))
+    const bounds = [from, to, axis].map((at) => this.integers([at]))
+    return this.add("Slice", [operand, ...bounds], shape)
   }
 
   /** Position of the largest value of each row: [n, k] → int64 [n]; the first of equals. */

@@ -42,7 +42,8 @@ export const makeMixture = (clusters: Clusters, width: number): Mixture => {
 /** Multiply-adds that one row costs in the score graph. */
 export const costPerRow = (mixture: Mixture): number => (mixture.width + 2 + LANES + 4) * mixture.padded
 
-interface Energies extends Encoded {
+export interface MixtureEnergy extends Encoded {
+  /** [n, 1], nats. */
   readonly energy: Expression
 }
 
@@ -51,7 +52,12 @@ interface Energies extends Encoded {
  * row are products with ones, and the last logarithm has 16 equal columns: ONNX Runtime's ReduceSum and the
  * tail of its Log give other bits at other places in a batch, its MatMul and Exp do not.
  */
-const energies = (graph: GraphBuilder, rows: Expression, encoder: Encoder, mixture: Mixture): Energies => {
+export const mixtureEnergy = (
+  graph: GraphBuilder,
+  rows: Expression,
+  encoder: Encoder,
+  mixture: Mixture
+): MixtureEnergy => {
   const encoded = encodeInGraph(graph, rows, encoder)
   const { z } = encoded
   const { width, padded } = mixture
@@ -93,8 +99,10 @@ const energies = (graph: GraphBuilder, rows: Expression, encoder: Encoder, mixtu
     ])
     energy = graph.binary("Add", energy, graph.matMul(encoded.novel, nats))
   }
-  return { ...encoded, energy: graph.reshape(energy, [-1], ["n"]) }
+  return { ...encoded, energy }
 }
+
+const asRow = (graph: GraphBuilder, column: Expression) => graph.reshape(column, [-1], ["n"])
 
 /** Input `rows` [n, inputs], output `encoded` [n, columns]: what the prototypes see. */
 export const encoderGraph = (encoder: Encoder): Uint8Array => {
@@ -107,23 +115,44 @@ export const encoderGraph = (encoder: Encoder): Uint8Array => {
 export const scoreGraph = (encoder: Encoder, mixture: Mixture): Uint8Array => {
   const graph = new GraphBuilder()
   const rows = graph.input("rows", ["n", encoder.inputs.length])
-  return graph.serialize("score", [graph.output("energy", energies(graph, rows, encoder, mixture).energy)])
+  const { energy } = mixtureEnergy(graph, rows, encoder, mixture)
+  return graph.serialize("score", [graph.output("energy", asRow(graph, energy))])
 }
 
 /** A share of the way to nothing that each feature has, so that shares exist where a row lies on a prototype. */
 const SHARE_FLOOR = 1e-6
 
+/** features.length × inputs: 1 where a column belongs to the input. */
+export const ownership = (features: ReadonlyArray<number>, inputs: number): Float32Array => {
+  const owned = new Float32Array(features.length * inputs)
+  features.forEach((feature, at) => {
+    owned[at * inputs + feature] = 1
+  })
+  return owned
+}
+
+export interface MixtureExplained {
+  /** int64 [n]: the nearest prototype. */
+  readonly nearest: Expression
+  /** [n, columns]: z less the nearest prototype. */
+  readonly difference: Expression
+  /** [n, inputs], not negative: each feature's part of the squared distance, and its novelties. */
+  readonly shares: Expression
+  /** [n, inputs]: the nearest prototype in the inputs' own units. */
+  readonly expected: Expression
+}
+
 /**
- * As `scoreGraph`, with the contributions, expected values and prototype of `Manifest.EnergyGraph`. A
- * feature's share is its part of the squared distance to the nearest prototype, plus its novelties; shares are
- * scaled so that they sum to the energy above `median`. The nearest prototype, not the one that made most of
- * the energy: far out that is the widest one, and what it says of the row's other features means nothing.
+ * Why the mixture's energy is what it is. By the nearest prototype, not the one that made most of the energy:
+ * far out that is the widest one, and what it says of the row's other features means nothing.
  */
-export const explainGraph = (encoder: Encoder, mixture: Mixture, median: number): Uint8Array => {
-  const graph = new GraphBuilder()
+export const explained = (
+  graph: GraphBuilder,
+  { z, novel }: Encoded,
+  encoder: Encoder,
+  mixture: Mixture
+): MixtureExplained => {
   const inputs = encoder.inputs.length
-  const rows = graph.input("rows", ["n", inputs])
-  const { z, novel, energy } = energies(graph, rows, encoder, mixture)
   const { width, padded } = mixture
   const nearness = new Float32Array(width * padded)
   const halfSquares = new Float32Array(padded).fill(-NEVER)
@@ -153,31 +182,36 @@ export const explainGraph = (encoder: Encoder, mixture: Mixture, median: number)
     graph.binary("Mul", difference, difference),
     graph.gather(graph.constant(halves, [padded, 1]), nearest, 0)
   )
-  const owners = [...encoder.columns.map((column) => column.feature)]
+  const owners = encoder.columns.map((column) => column.feature)
   const parts = [distance]
   if (novel !== undefined) {
     owners.push(...encoder.novelties.map((novelty) => novelty.feature))
     parts.push(graph.binary("Mul", novel, graph.constant([encoder.noveltyNats], [1, 1])))
   }
-  const owned = new Float32Array(owners.length * inputs)
-  owners.forEach((feature, at) => {
-    owned[at * inputs + feature] = 1
-  })
-  const shares = graph.binary(
-    "Add",
-    graph.matMul(graph.concat(parts, 1), graph.constant(owned, [owners.length, inputs])),
-    graph.constant([SHARE_FLOOR], [1, 1])
+  const shares = graph.matMul(
+    graph.concat(parts, 1),
+    graph.constant(ownership(owners, inputs), [owners.length, inputs])
   )
-  const total = graph.matMul(shares, graph.constant(new Float32Array(inputs).fill(1), [inputs, 1]))
-  const above = graph.binary(
-    "Sub",
-    graph.reshape(energy, [-1, 1], ["n", 1]),
-    graph.constant([median], [1, 1])
-  )
-  const contributions = graph.binary("Mul", shares, graph.binary("Div", above, total))
   const expected = graph.gather(graph.constant(expectations(encoder, mixture), [padded, inputs]), nearest, 0)
+  return { nearest, difference, shares, expected }
+}
+
+/**
+ * As `scoreGraph`, with the contributions, expected values and prototype of `Manifest.EnergyGraph`: the shares
+ * of `explained`, scaled so that they sum to the energy above `median`.
+ */
+export const explainGraph = (encoder: Encoder, mixture: Mixture, median: number): Uint8Array => {
+  const graph = new GraphBuilder()
+  const inputs = encoder.inputs.length
+  const rows = graph.input("rows", ["n", inputs])
+  const { energy, ...encoded } = mixtureEnergy(graph, rows, encoder, mixture)
+  const { nearest, shares, expected } = explained(graph, encoded, encoder, mixture)
+  const held = graph.binary("Add", shares, graph.constant([SHARE_FLOOR], [1, 1]))
+  const total = graph.matMul(held, graph.constant(new Float32Array(inputs).fill(1), [inputs, 1]))
+  const above = graph.binary("Sub", energy, graph.constant([median], [1, 1]))
+  const contributions = graph.binary("Mul", held, graph.binary("Div", above, total))
   return graph.serialize("explain", [
-    graph.output("energy", energy),
+    graph.output("energy", asRow(graph, energy)),
     graph.output("contributions", contributions),
     graph.output("expected", expected),
     graph.output("prototype", nearest)

@@ -5,7 +5,7 @@ import { finished } from "node:stream/promises"
 import { Effect } from "effect"
 import type { ScorerUnavailable } from "../../schema/error/ModelError.ts"
 import { TableRefused } from "../../schema/error/TrainError.ts"
-import type { EnergyGraph, Manifest } from "../../schema/model/Manifest.ts"
+import { deepestStep, type EnergyGraph, type Manifest } from "../../schema/model/Manifest.ts"
 import { makeScore, pvalueOf } from "./calibrate.ts"
 import { BrokenRows, makeRowWriter } from "./columns.ts"
 import { type Metrics, measure } from "./evaluate.ts"
@@ -14,13 +14,14 @@ import { asTableRefused } from "./trainTable.ts"
 
 export interface ScoreTableOptions {
   readonly manifest: Manifest
-  /** Writes the energies of `count` rows; `LoadedModel.score` with its step. */
+  /** Writes the energies of `count` rows; `LoadedModel.score` with `step`. */
   readonly score: (
     rows: Float32Array,
     count: number,
     energies: Float32Array
   ) => Effect.Effect<void, ScorerUnavailable>
-  readonly step?: "deep" | "fast" | undefined
+  /** Whose calibration holds; the deepest step of the model by default. */
+  readonly step?: EnergyGraph["step"] | undefined
   readonly input: string
   readonly header?: boolean | "auto" | undefined
   /** Not read as a feature; needed to tell the header. */
@@ -136,8 +137,8 @@ const eachLot = (
     return { rows, broken, unreadableCells }
   }).pipe(Effect.scoped)
 
-const graphOf = (options: ScoreTableOptions): EnergyGraph =>
-  options.manifest.graphs.find((graph) => graph.step === options.step) ?? options.manifest.graphs[0]
+const graphOf = ({ manifest, step }: ScoreTableOptions): EnergyGraph =>
+  manifest.graphs.find((graph) => graph.step === (step ?? deepestStep(manifest))) ?? manifest.graphs[0]
 
 const judge = (options: ScoreTableOptions) => {
   const { calibration } = graphOf(options)

@@ -5,7 +5,7 @@ import type { FeatureSpec } from "../../schema/model/FeatureSpec.ts"
 import type { Manifest } from "../../schema/model/Manifest.ts"
 import { PlaceTaken, writeBundle } from "./bundle.ts"
 import type { InputColumn } from "./encoder.ts"
-import { prototypeDefaults, type TrainPhase, trainPrototypes } from "./prototypes.ts"
+import { type TrainOptions, type TrainPhase, trainDefaults, trainModel } from "./trainModel.ts"
 import { asTableRefused } from "./trainTable.ts"
 
 export interface TrainStreamOptions {
@@ -25,6 +25,8 @@ export interface TrainStreamOptions {
   readonly trim?: number | undefined
   /** Most prototypes; 512 by default. Fewer cost less per event. */
   readonly prototypesMax?: number | undefined
+  /** `fast`, the default: the first stage alone, which a runner can train in a second; `full`: the fusion as well. */
+  readonly energy?: TrainOptions["energy"] | undefined
   readonly progress?: ((phase: TrainPhase, done: number, total: number) => void) | undefined
 }
 
@@ -73,14 +75,16 @@ export const trainStream = (options: TrainStreamOptions): Effect.Effect<TrainStr
       })
     }
     const startedAt = yield* Clock.currentTimeMillis
-    const seed = options.seed ?? prototypeDefaults.seed
+    const seed = options.seed ?? trainDefaults.seed
     const table = { rows: options.rows.subarray(0, count * features.length), count, width: features.length }
     const trained = yield* Effect.tryPromise({
       try: (signal) =>
-        trainPrototypes(table, features.map(inputOf), {
+        trainModel(table, features.map(inputOf), {
+          ...trainDefaults,
           seed,
-          trim: options.trim ?? prototypeDefaults.trim,
-          prototypesMax: options.prototypesMax ?? prototypeDefaults.prototypesMax,
+          trim: options.trim ?? trainDefaults.trim,
+          prototypesMax: options.prototypesMax ?? trainDefaults.prototypesMax,
+          energy: options.energy ?? "fast",
           signal,
           progress: options.progress
         }),

@@ -17,10 +17,11 @@ import {
   newSurvey,
   surveyCell
 } from "./columns.ts"
-import { NothingVaries, prototypeDefaults, type TrainPhase, trainPrototypes } from "./prototypes.ts"
+import { NothingVaries } from "./prototypes.ts"
 import { makeRandom } from "./random.ts"
 import type { Table } from "./session.ts"
 import { openTable, type TableReader } from "./tableReader.ts"
+import { type TrainOptions, type TrainPhase, trainDefaults, trainModel } from "./trainModel.ts"
 
 export interface TrainTableOptions {
   /** CSV or JSON lines (`.jsonl`, `.ndjson`, `.json`); `.gz` of either. */
@@ -37,6 +38,8 @@ export interface TrainTableOptions {
   readonly header?: boolean | "auto" | undefined
   /** Share of suspect rows to leave out, 0 to 0.5; 0.1 by default. */
   readonly trim?: number | undefined
+  /** `fast`: the first stage alone; `full`, the default: the fusion as well. */
+  readonly energy?: TrainOptions["energy"] | undefined
   /** Rows in the sample; 200,000 by default, fewer for very wide tables. */
   readonly sampleRowsMax?: number | undefined
   readonly progress?: ((phase: TrainPhase, done: number, total: number) => void) | undefined
@@ -137,7 +140,7 @@ const sample = async (
   const { width } = writer
   const size = Math.min(total, rowsMax, Math.max(1, Math.floor(SAMPLE_CELLS_MAX / width)))
   const rows = new Float32Array(size * width)
-  const random = makeRandom(options.seed ?? prototypeDefaults.seed, 10)
+  const random = makeRandom(options.seed ?? trainDefaults.seed, 10)
   let seen = 0
   let unreadable = 0
   for await (const lot of reader.lots()) {
@@ -194,7 +197,7 @@ export const trainTable = (options: TrainTableOptions): Effect.Effect<TrainSumma
           name: options.name ?? basename(options.output),
           createdAt: new Date(endedAt).toISOString(),
           seconds,
-          seed: options.seed ?? prototypeDefaults.seed,
+          seed: options.seed ?? trainDefaults.seed,
           input: { kind: "table", columns: fitted.columns },
           features: fitted.features,
           vocabularies: fitted.vocabularies,
@@ -273,10 +276,11 @@ const fitTable = async (options: TrainTableOptions, signal: AbortSignal) => {
     const log = definition === undefined ? column.type === "number" && heavyTailed(table, at) : column.log
     return { ...column, log }
   })
-  const trained = await trainPrototypes(table, inputsOf(columns), {
-    seed: options.seed ?? prototypeDefaults.seed,
-    trim: options.trim ?? prototypeDefaults.trim,
-    prototypesMax: prototypeDefaults.prototypesMax,
+  const trained = await trainModel(table, inputsOf(columns), {
+    ...trainDefaults,
+    seed: options.seed ?? trainDefaults.seed,
+    trim: options.trim ?? trainDefaults.trim,
+    energy: options.energy ?? trainDefaults.energy,
     signal,
     progress: options.progress
   })

@@ -2,27 +2,27 @@ import onnxProto from "onnx-proto"
 import { beforeAll, describe, expect, it } from "vitest"
 import { admit, admittedOperators, Inadmissible } from "../../../src/services/model/admit.ts"
 import { GraphBuilder } from "../../../src/services/train/graph.ts"
-import {
-  prototypeDefaults,
-  type TrainedPrototypes,
-  trainPrototypes
-} from "../../../src/services/train/prototypes.ts"
+import { type TrainedModel, trainDefaults, trainModel } from "../../../src/services/train/trainModel.ts"
 import { smallRows } from "../../support/smallModel.ts"
 
 const { onnx } = onnxProto
 type Model = onnxProto.onnx.ModelProto
 
 const number = { kind: "number", log: true } as const
-let trained: TrainedPrototypes
+let trained: TrainedModel
 beforeAll(async () => {
   const inputs = [number, number, { kind: "category", log: false } as const, number, number]
   const table = { rows: smallRows(500, 5), count: 500, width: 5 }
-  trained = await trainPrototypes(table, inputs, prototypeDefaults)
+  trained = await trainModel(table, inputs, {
+    ...trainDefaults,
+    autoencoderSteps: 10,
+    scoreMatchingSteps: 10
+  })
 })
 
 /** Why a changed copy of the trained score graph is refused. */
 const refusal = (change: (model: Model) => void) => {
-  const model = onnx.ModelProto.decode(trained.scoreGraph)
+  const model = onnx.ModelProto.decode(trained.graphs[1].score)
   change(model)
   try {
     admit(onnx.ModelProto.encode(model).finish(), "score", 5)
@@ -37,10 +37,12 @@ const nodesOf = (model: Model) => model.graph?.node ?? []
 
 describe("admission", () => {
   it("takes what training writes, for its own width only", () => {
-    admit(trained.scoreGraph, "score", 5)
-    admit(trained.explainGraph as Uint8Array, "explain", 5)
-    expect(() => admit(trained.scoreGraph, "score", 6)).toThrow("where rows [n,6] is expected")
-    expect(() => admit(trained.scoreGraph, "explain", 5)).toThrow("1 outputs where 4")
+    for (const { score, explain } of trained.graphs) {
+      admit(score, "score", 5)
+      admit(explain as Uint8Array, "explain", 5)
+      expect(() => admit(score, "score", 6)).toThrow("where rows [n,6] is expected")
+      expect(() => admit(score, "explain", 5)).toThrow("1 outputs where 4")
+    }
     expect(refusal(() => {})).toBe("admitted")
   })
 
@@ -141,7 +143,7 @@ describe("admission", () => {
     expect(() => admit(new Uint8Array(0), "score", 5)).toThrow("no graph")
     // Every byte of the first kilobyte turned over: refused or admitted, nothing else is thrown.
     for (let at = 0; at < 1_000; at++) {
-      const bytes = Uint8Array.from(trained.scoreGraph)
+      const bytes = Uint8Array.from(trained.graphs[1].score)
       bytes[at] ^= 0xff
       try {
         admit(bytes, "score", 5)

@@ -4,8 +4,8 @@ import { join } from "node:path"
 import { describe, expect, it } from "vitest"
 import { readNpz } from "../../../bench/npz.ts"
 import { measure } from "../../../src/services/train/evaluate.ts"
-import { prototypeDefaults, trainPrototypes } from "../../../src/services/train/prototypes.ts"
 import { openSession, runTable, type Table } from "../../../src/services/train/session.ts"
+import { trainDefaults, trainModel } from "../../../src/services/train/trainModel.ts"
 
 const folder = join(import.meta.dirname, "../../../../shared/data/adbench")
 const present = existsSync(folder)
@@ -25,8 +25,11 @@ const rocOf = async (file: string): Promise<number> => {
     width
   })
   const inputs = Array.from({ length: width }, () => ({ kind: "number", log: false }) as const)
-  const trained = await trainPrototypes(table(normal.slice(0, half)), inputs, prototypeDefaults)
-  const session = await openSession(trained.scoreGraph)
+  const trained = await trainModel(table(normal.slice(0, half)), inputs, {
+    ...trainDefaults,
+    energy: "fast"
+  })
+  const session = await openSession(trained.graphs[0].score)
   const energies = (await runTable(session, table(tested), "energy", 1)).rows
   await session.release()
   const truth = tested.map((row) => labels[row])

@@ -5,14 +5,15 @@ import { encodeInGraph, fitEncoder, type InputColumn } from "../../../src/servic
 import { GraphBuilder } from "../../../src/services/train/graph.ts"
 import { cluster } from "../../../src/services/train/kmeans.ts"
 import { encoderGraph, makeMixture, scoreGraph } from "../../../src/services/train/mixture.ts"
-import {
-  NothingVaries,
-  prototypeDefaults,
-  type TrainedPrototypes,
-  trainPrototypes
-} from "../../../src/services/train/prototypes.ts"
+import { NothingVaries } from "../../../src/services/train/prototypes.ts"
 import { makeRandom } from "../../../src/services/train/random.ts"
 import { openSession, runTable, type Table } from "../../../src/services/train/session.ts"
+import {
+  type TrainedGraph,
+  type TrainedModel,
+  trainDefaults,
+  trainModel
+} from "../../../src/services/train/trainModel.ts"
 import { smallRows } from "../../support/smallModel.ts"
 
 const number = { kind: "number", log: false } as const
@@ -27,6 +28,8 @@ const energiesOf = async (graph: Uint8Array, of: Table) => {
     await session.release()
   }
 }
+
+const options = { ...trainDefaults, energy: "fast" } as const
 
 const rowsOf = (...rows: ReadonlyArray<ReadonlyArray<number>>): Table => ({
   rows: Float32Array.from(rows.flat()),
@@ -124,16 +127,18 @@ describe("the free energy in the graph", () => {
 })
 
 describe("a trained mixture", () => {
-  let trained: TrainedPrototypes
+  let trained: TrainedModel
+  let fast: TrainedGraph
   beforeAll(async () => {
-    trained = await trainPrototypes(table, inputs, prototypeDefaults)
+    trained = await trainModel(table, inputs, options)
+    fast = trained.graphs[0]
   })
 
   it("has low energies for the like of its rows and high ones for anything else", async () => {
     const rows = smallRows(500, 77)
-    const energies = await energiesOf(trained.scoreGraph, { rows, count: 500, width: 5 })
+    const energies = await energiesOf(fast.score, { rows, count: 500, width: 5 })
     const strange = await energiesOf(
-      trained.scoreGraph,
+      fast.score,
       rowsOf([0, 0, 0, 7, 0], [-4, 4, 1, 7, 0], [-4, 4, 0, 7, 90], [4, 4, 0, 7, 0])
     )
     const high = quantile(
@@ -147,7 +152,7 @@ describe("a trained mixture", () => {
 
   it("adds at least what Laplace's rule gives for a value that no row had: a new category, a constant that moved", async () => {
     const [plain, constant, category] = await energiesOf(
-      trained.scoreGraph,
+      fast.score,
       rowsOf([-4, 4, 0, 7, 0], [-4, 4, 0, 8, 0], [-4, 4, -1, 7, 0])
     )
     expect(constant - plain).toBeGreaterThan(Math.log(1_442) - 1e-3)
@@ -168,7 +173,7 @@ describe("a trained mixture", () => {
       99
     ]
     const energies = await energiesOf(
-      trained.scoreGraph,
+      fast.score,
       rowsOf(
         ...wild.map((value) => [value, value, value, value, value]),
         ...wild.map((value) => [0, 0, value, 7, value])
@@ -178,21 +183,21 @@ describe("a trained mixture", () => {
   })
 
   it("is the same for the same seed, byte by byte, and another for another", async () => {
-    const again = await trainPrototypes(table, inputs, prototypeDefaults)
-    expect(Buffer.from(again.scoreGraph).equals(trained.scoreGraph)).toBe(true)
-    expect(again.calibration).toEqual(trained.calibration)
-    const other = await trainPrototypes(table, inputs, { ...prototypeDefaults, seed: 2 })
-    expect(Buffer.from(other.scoreGraph).equals(trained.scoreGraph)).toBe(false)
+    const again = await trainModel(table, inputs, options)
+    expect(Buffer.from(again.graphs[0].score).equals(fast.score)).toBe(true)
+    expect(again.graphs[0].calibration).toEqual(fast.calibration)
+    const other = await trainModel(table, inputs, { ...options, seed: 2 })
+    expect(Buffer.from(other.graphs[0].score).equals(fast.score)).toBe(false)
   })
 
   it("explains: shares sum to the energy above the median, and the odd feature has the most", async () => {
-    const session = await openSession(trained.explainGraph as Uint8Array)
+    const session = await openSession(fast.explain as Uint8Array)
     const rows = Float32Array.from([-4, 4, 0, 7, 12, -4, 4, -1, 7, 0, -4, 4, 0, 9, 0, 4, -4, 1, 7, 0])
     const answer = await session.run({ rows: new Tensor("float32", rows, [4, 5]) })
     const energy = answer["energy"].data as Float32Array
     const contributions = answer["contributions"].data as Float32Array
     const expected = answer["expected"].data as Float32Array
-    const median = quantile(trained.calibration.energies, 0.5)
+    const median = quantile(fast.calibration.energies, 0.5)
     const most = [4, 2, 3]
     for (let row = 0; row < 4; row++) {
       const shares = [...contributions.subarray(row * 5, row * 5 + 5)]
@@ -209,7 +214,7 @@ describe("a trained mixture", () => {
 
   it("learns nothing from the calibration rows: they are held back", () => {
     expect(trained.heldBack).toBe(400)
-    expect(trained.calibration.energies).toHaveLength(400)
+    expect(fast.calibration.energies).toHaveLength(400)
     expect(trained.trimmed).toBe(160)
   })
 
@@ -225,20 +230,20 @@ describe("a trained mixture", () => {
     }
     const with_ = { rows: dirty, count: 2_000, width: 5 }
     const attack = rowsOf([8, 8, 0, 7, 6])
-    const kept = await trainPrototypes(with_, inputs, prototypeDefaults)
-    const all = await trainPrototypes(with_, inputs, { ...prototypeDefaults, trim: 0 })
-    const [trimmedEnergy] = await energiesOf(kept.scoreGraph, attack)
-    const [untrimmedEnergy] = await energiesOf(all.scoreGraph, attack)
+    const kept = await trainModel(with_, inputs, options)
+    const all = await trainModel(with_, inputs, { ...options, trim: 0 })
+    const [trimmedEnergy] = await energiesOf(kept.graphs[0].score, attack)
+    const [untrimmedEnergy] = await energiesOf(all.graphs[0].score, attack)
     expect(trimmedEnergy).toBeGreaterThan(untrimmedEnergy + 10)
   })
 
   it("says so where nothing varies, and stops when told to", async () => {
     const still = { rows: new Float32Array(100 * 5).fill(3), count: 100, width: 5 }
-    await expect(trainPrototypes(still, inputs, prototypeDefaults)).rejects.toBeInstanceOf(NothingVaries)
+    await expect(trainModel(still, inputs, options)).rejects.toBeInstanceOf(NothingVaries)
     const controller = new AbortController()
     controller.abort(new Error("enough"))
-    await expect(
-      trainPrototypes(table, inputs, { ...prototypeDefaults, signal: controller.signal })
-    ).rejects.toThrow("enough")
+    await expect(trainModel(table, inputs, { ...options, signal: controller.signal })).rejects.toThrow(
+      "enough"
+    )
   })
 })

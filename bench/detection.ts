@@ -1,0 +1,144 @@
+// How well does the default model detect? Labelled sets through `train` and `evaluate`, beside what others reach on them.
+// node dist/bench/detection.js [--suite adbench,dirty,nsl] [--seeds 11,12,13] [--only mnist,skin] [--trim 0] [--json FILE]
+// Labels are in the test files alone; training, calibration and settings never see one.
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { parseArgs } from "node:util"
+import { adbenchPeers, bars } from "./detectionPeers.ts"
+import { adbenchFiles, adbenchSet, LABEL, type LabelledSet, nslSet } from "./detectionSets.ts"
+import { type Evaluated, groundstate, say, scratchFolder } from "./program.ts"
+import { machine } from "./report.ts"
+
+interface Judged {
+  readonly suite: string
+  readonly set: string
+  readonly seed: number
+  readonly roc: number
+  readonly ap: number
+  readonly caught: number
+  /** Share of normal rows that alarm at p ≤ 0.01, in hundredths. */
+  readonly falseAlarms: number
+  readonly seconds: number
+}
+
+const { values } = parseArgs({
+  options: {
+    suite: { type: "string", default: "adbench,dirty,nsl" },
+    seeds: { type: "string", default: "11,12,13" },
+    only: { type: "string" },
+    trim: { type: "string" },
+    json: { type: "string" }
+  }
+})
+const suites = values.suite.split(",")
+const seeds = values.seeds.split(",").map(Number)
+const only = values.only?.split(",")
+const unknown = suites.filter((suite) => !(suite in bars))
+if (unknown.length > 0) {
+  say(`there is no suite ${unknown.join(", ")}; suites are ${Object.keys(bars).join(", ")}`)
+  process.exit(2)
+}
+
+const folder = scratchFolder()
+
+const judge = async (suite: string, set: LabelledSet, seed: number): Promise<Judged> => {
+  const [train, test, model] = ["train.csv", "test.csv", "model"].map((name) => join(folder, name))
+  writeFileSync(train, set.train)
+  writeFileSync(test, set.test)
+  const from = performance.now()
+  await groundstate(
+    ...["train", "--input", train, "--output", model, "--seed", String(seed), "-o", "json"],
+    ...(values.trim === undefined ? [] : ["--trim", values.trim])
+  )
+  const seconds = (performance.now() - from) / 1_000
+  const seen = await groundstate<Evaluated>(
+    ...["evaluate", "--model", model, "--input", test, "--label", LABEL, "-o", "json"]
+  )
+  return {
+    suite,
+    set: set.name,
+    seed,
+    roc: 100 * seen.rocAuc,
+    ap: 100 * seen.averagePrecision,
+    caught: 100 * seen.truePositiveRateAt1Percent,
+    falseAlarms: 100 * seen.falseAlarmRate,
+    seconds
+  }
+}
+
+/** The sets of a suite, made one at a time: some are large. */
+function* setsOf(suite: string, seed: number): Generator<LabelledSet> {
+  if (suite === "nsl") {
+    const set = nslSet()
+    if (set === undefined) say("nsl skipped: ../shared/data/nsl-kdd is absent")
+    else yield set
+    return
+  }
+  const files = adbenchFiles()
+  if (files === undefined) say(`${suite} skipped: ../shared/data/adbench is absent`)
+  for (const file of files ?? []) {
+    if (only !== undefined && !only.some((name) => file.includes(name))) continue
+    yield adbenchSet(file, seed, suite === "dirty")
+  }
+}
+
+const mean = (of: ReadonlyArray<number>) => of.reduce((sum, value) => sum + value, 0) / of.length
+const deviation = (of: ReadonlyArray<number>) =>
+  Math.sqrt(mean(of.map((value) => (value - mean(of)) ** 2)) * (of.length / Math.max(1, of.length - 1)))
+
+const figure = (value: number | undefined) => (value === undefined ? "–" : value.toFixed(1)).padStart(6)
+const line = (name: string, ...figures: ReadonlyArray<number | undefined>) =>
+  `${name.padEnd(24)}${figures.map(figure).join("")}`
+
+const report = (suite: string, judged: ReadonlyArray<Judged>): string => {
+  const { peers, pass, strong } = bars[suite]
+  const sets = [...new Set(judged.map(({ set }) => set))]
+  const part = (of: ReadonlyArray<Judged>, key: "roc" | "ap" | "caught") => mean(of.map((one) => one[key]))
+  // The mean over sets for each seed, then the mean and deviation over seeds.
+  const bySeed = (key: "roc" | "ap" | "caught") =>
+    seeds.map((seed) =>
+      part(
+        judged.filter((one) => one.seed === seed),
+        key
+      )
+    )
+  const [roc, ap, caught] = (["roc", "ap", "caught"] as const).map(bySeed)
+  const whole = suite === "nsl" || (only === undefined && sets.length === Object.keys(adbenchPeers).length)
+  const verdict = (bar: typeof pass) =>
+    mean(roc) >= bar.roc && mean(ap) >= bar.ap && mean(caught) >= (bar.caught ?? 0) ? "met" : "missed"
+  return [
+    `${suite}, ${sets.length} sets, seeds ${seeds.join(", ")}, trim ${values.trim ?? "by default"}: ROC, AP, caught at 1 %; kNN and isolation forest ROC, AP`,
+    ...sets.map((set) => {
+      const of = judged.filter((one) => one.set === set)
+      const stored = suite === "adbench" ? (adbenchPeers[set] ?? []) : []
+      return line(`  ${set}`, part(of, "roc"), part(of, "ap"), part(of, "caught"), ...stored)
+    }),
+    line("groundstate", mean(roc), mean(ap), mean(caught)),
+    line("  deviation over seeds", deviation(roc), deviation(ap), deviation(caught)),
+    ...(whole
+      ? [
+          ...peers.map((peer) => line(peer.name, peer.roc, peer.ap, peer.caught)),
+          `${line("bar: pass", pass.roc, pass.ap, pass.caught)}  ${verdict(pass)}`,
+          `${line("bar: strong", strong.roc, strong.ap, strong.caught)}  ${verdict(strong)}`
+        ]
+      : [])
+  ].join("\n")
+}
+
+const all: Array<Judged> = []
+for (const suite of suites) {
+  const judged: Array<Judged> = []
+  for (const seed of seeds) {
+    for (const set of setsOf(suite, seed)) {
+      const one = await judge(suite, set, seed)
+      judged.push(one)
+      say(
+        `${line(`${suite} ${one.set} ${seed}`, one.roc, one.ap, one.caught, one.falseAlarms)}  ${one.seconds.toFixed(1)} s`
+      )
+    }
+  }
+  if (judged.length > 0) process.stdout.write(`${report(suite, judged)}\n`)
+  all.push(...judged)
+}
+if (values.json !== undefined && all.length > 0)
+  writeFileSync(values.json, `${JSON.stringify({ machine: machine(), judged: all }, null, 1)}\n`)

@@ -1,0 +1,91 @@
+// Labelled sets as training and test rows, by the protocols of the published comparisons; the files are only read.
+import { readdirSync, readFileSync } from "node:fs"
+import { gunzipSync } from "node:zlib"
+import { makeRandom, permutation } from "../src/services/train/random.ts"
+import { readNpz } from "./npz.ts"
+import { dataFile } from "./program.ts"
+
+/** One training and one test table as CSV, with a header; the label stands last, in the test rows only. */
+export interface LabelledSet {
+  readonly name: string
+  readonly train: string
+  readonly test: string
+}
+
+export const LABEL = "label"
+
+const ROWS_MAX = 50_000
+/** Share of unlabelled anomalies among the training rows of the dirty protocol. */
+const DIRTY_SHARE = 0.02
+
+const draws = (seed: number) => makeRandom(seed, 99)
+
+const shuffled = (rows: ReadonlyArray<number>, random: ReturnType<typeof draws>): ReadonlyArray<number> =>
+  Array.from(permutation(rows.length, random), (at) => rows[at])
+
+/** Names of the files of the collection, `28_pendigits.npz` and the like; undefined where it is absent. */
+export const adbenchFiles = (): ReadonlyArray<string> | undefined => {
+  const folder = dataFile("adbench")
+  return folder === undefined
+    ? undefined
+    : readdirSync(folder)
+        .filter((name) => name.endsWith(".npz"))
+        .sort((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10))
+}
+
+/**
+ * Above 50,000 rows that many are drawn. Trains on the first half of the normal rows as they then lie, tests on
+ * the other half and all anomalies. `dirty`: the rows are shuffled, and 2 % of the training rows are anomalies
+ * taken from the test, at most half of them.
+ */
+export const adbenchSet = (file: string, seed: number, dirty: boolean): LabelledSet => {
+  const members = readNpz(dataFile(`adbench/${file}`) as string)
+  const { shape, values } = members.get("X") as { shape: ReadonlyArray<number>; values: Float64Array }
+  const labels = (members.get("y") as { values: Float64Array }).values
+  const width = shape[1]
+  const random = draws(seed)
+  const all = Array.from({ length: shape[0] }, (_, row) => row)
+  const drawn = all.length > ROWS_MAX || dirty ? shuffled(all, random).slice(0, ROWS_MAX) : all
+  const normals = drawn.filter((row) => labels[row] !== 1)
+  const anomalies = drawn.filter((row) => labels[row] === 1)
+  const half = normals.length >> 1
+  const mixed = dirty
+    ? Math.min(anomalies.length >> 1, Math.round((half * DIRTY_SHARE) / (1 - DIRTY_SHARE)))
+    : 0
+  const clean = normals.slice(0, half)
+  const train = mixed === 0 ? clean : shuffled([...clean, ...anomalies.slice(0, mixed)], random)
+  const test = [...normals.slice(half), ...anomalies.slice(mixed)]
+  const names = Array.from({ length: width }, (_, column) => `c${column}`).join(",")
+  const line = (row: number) => values.subarray(row * width, (row + 1) * width).join(",")
+  return {
+    name: file.replace(/^\d+_|\.npz$/g, ""),
+    train: `${names}\n${train.map(line).join("\n")}\n`,
+    test: `${names},${LABEL}\n${test.map((row) => `${line(row)},${labels[row]}`).join("\n")}\n`
+  }
+}
+
+/** NSL-KDD: the normal rows of the 20 % file train, Test+ tests; undefined where absent. Difficulty is left out. */
+export const nslSet = (): LabelledSet | undefined => {
+  const fields = dataFile("nsl-kdd/Field_Names.csv")
+  const training = dataFile("nsl-kdd/KDDTrainplus_20Percent.txt.gz")
+  const test = dataFile("nsl-kdd/KDDTestplus.txt.gz")
+  if (fields === undefined || training === undefined || test === undefined) return undefined
+  const names = readFileSync(fields, "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => line.split(",")[0].trim())
+  const rows = (file: string) =>
+    gunzipSync(readFileSync(file))
+      .toString("latin1")
+      .trim()
+      .split("\n")
+      .map((line) => line.trim().split(","))
+  const normal = rows(training).filter((cells) => cells[names.length] === "normal")
+  return {
+    name: "NSL-KDD",
+    train: `${names.join(",")}\n${normal.map((cells) => cells.slice(0, names.length).join(",")).join("\n")}\n`,
+    test: `${names.join(",")},${LABEL}\n${rows(test)
+      .map((cells) => cells.slice(0, names.length + 1).join(","))
+      .join("\n")}\n`
+  }
+}

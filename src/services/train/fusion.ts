@@ -1,0 +1,153 @@
+// Three energies as one graph: the prototype mixture, the autoencoder and score matching, each as its surprise −log p.
+import { type Curve, PIECES, TAIL_WEIGHT } from "./curve.ts"
+import { type Encoder, LANES } from "./encoder.ts"
+import { type Expression, GraphBuilder } from "./graph.ts"
+import { costPerRow, explained, type Mixture, mixtureEnergy, ownership } from "./mixture.ts"
+import { autoencoderCost, residuals } from "./network/autoencoder.ts"
+import { meanPotential, potentialSlope, scoreMatchingCost } from "./network/scoreMatching.ts"
+
+/** What the three members have learned; they share an encoder. */
+export interface Members {
+  readonly encoder: Encoder
+  readonly mixture: Mixture
+  readonly autoencoder: Float32Array
+  readonly scoreMatching: Float32Array
+}
+
+/** Weights of the members' surprises: local density counts whole, the two networks half each. */
+const WEIGHTS = [1, 0.5, 0.5] as const
+export const MEMBERS = WEIGHTS.length
+
+const memberEnergies = (graph: GraphBuilder, rows: Expression, members: Members) => {
+  const prototypes = mixtureEnergy(graph, rows, members.encoder, members.mixture)
+  const { z } = prototypes
+  const width = members.encoder.columns.length
+  const errors = residuals(graph, z, members.autoencoder)
+  const ones = graph.constant(new Float32Array(width).fill(1), [width, 1])
+  const energies = graph.concat(
+    [prototypes.energy, graph.matMul(errors, ones), meanPotential(graph, z, members.scoreMatching)],
+    1
+  )
+  return { ...prototypes, errors, energies }
+}
+
+/** Input `rows` [n, inputs], output `energies` [n, 3]: mixture, autoencoder, score matching. */
+export const membersGraph = (members: Members): Uint8Array => {
+  const graph = new GraphBuilder()
+  const rows = graph.input("rows", ["n", members.encoder.inputs.length])
+  return graph.serialize("members", [graph.output("energies", memberEnergies(graph, rows, members).energies)])
+}
+
+/**
+ * energies [n, 3] → weighted surprises [n, 3], or their sum [n, 1]; see `Curve`. How far each piece is reached is
+ * one product; a rounding error there is worth what the energy's own is.
+ */
+const surprises = (
+  graph: GraphBuilder,
+  energies: Expression,
+  curves: ReadonlyArray<Curve>,
+  summed: boolean
+): Expression => {
+  const pieces = MEMBERS * PIECES
+  const columns = summed ? 1 : MEMBERS
+  const slopes = new Float32Array(MEMBERS * pieces)
+  const starts = new Float32Array(pieces)
+  const rises = new Float32Array(pieces * columns)
+  const scale = new Float32Array(MEMBERS * LANES)
+  const shift = new Float32Array(LANES)
+  const tail = new Float32Array(LANES * columns)
+  curves.forEach((curve, member) => {
+    const column = summed ? 0 : member
+    for (let piece = 0; piece < PIECES; piece++) {
+      const at = member * PIECES + piece
+      slopes[member * pieces + at] = 1 / curve.widths[piece]
+      starts[at] = -curve.starts[piece] / curve.widths[piece]
+      rises[at * columns + column] = WEIGHTS[member] * curve.rises[piece]
+    }
+    scale[member * LANES + member] = 1 / curve.spread
+    shift[member] = 1 - curve.high / curve.spread
+    tail[member * columns + column] = WEIGHTS[member] * TAIL_WEIGHT
+  })
+  const product = (matrix: Float32Array, offset: Float32Array, size: number) =>
+    graph.binary(
+      "Add",
+      graph.matMul(energies, graph.constant(matrix, [MEMBERS, size])),
+      graph.constant(offset, [1, size])
+    )
+  const bounds = [0, 1].map((bound) => graph.constant([bound], []))
+  const reached = graph.clip(product(slopes, starts, pieces), bounds[0], bounds[1])
+  const beyond = graph.binary("Max", product(scale, shift, LANES), graph.constant([1], [1, 1]))
+  return graph.binary(
+    "Add",
+    graph.matMul(reached, graph.constant(rises, [pieces, columns])),
+    graph.matMul(graph.unary("Log", beyond), graph.constant(tail, [LANES, columns]))
+  )
+}
+
+/** Input `rows` [n, inputs], output `energy` [n]: t_P + t_A / 2 + t_S / 2, nats. */
+export const fusedScoreGraph = (members: Members, curves: ReadonlyArray<Curve>): Uint8Array => {
+  const graph = new GraphBuilder()
+  const rows = graph.input("rows", ["n", members.encoder.inputs.length])
+  const energy = surprises(graph, memberEnergies(graph, rows, members).energies, curves, true)
+  return graph.serialize("score", [graph.output("energy", graph.reshape(energy, [-1], ["n"]))])
+}
+
+/** Keeps shares of nothing from being divided by nothing. */
+const SHARE_FLOOR = 1e-6
+
+/**
+ * As `fusedScoreGraph`, with the contributions, expected values and prototype of `Manifest.EnergyGraph`. Each
+ * member shares its surprise among the features: the mixture by squared distance to the nearest prototype, the
+ * autoencoder by squared residual, score matching by how much of its rise on the way from that prototype is a
+ * feature's (slope times difference). The sum is scaled to the energy above `median`.
+ */
+export const fusedExplainGraph = (
+  members: Members,
+  curves: ReadonlyArray<Curve>,
+  median: number
+): Uint8Array => {
+  const { encoder, mixture } = members
+  const inputs = encoder.inputs.length
+  const graph = new GraphBuilder()
+  const rows = graph.input("rows", ["n", inputs])
+  const { energies, errors, z, novel } = memberEnergies(graph, rows, members)
+  const energy = surprises(graph, energies, curves, true)
+  const weighted = surprises(graph, energies, curves, false)
+  const near = explained(graph, { z, novel }, encoder, mixture)
+  const columns = graph.constant(
+    ownership(
+      encoder.columns.map(({ feature }) => feature),
+      inputs
+    ),
+    [encoder.columns.length, inputs]
+  )
+  const rise = graph.unary(
+    "Relu",
+    graph.binary("Mul", potentialSlope(graph, z, members.scoreMatching), near.difference)
+  )
+  const ones = graph.constant(new Float32Array(inputs).fill(1), [inputs, 1])
+  const floor = graph.constant([SHARE_FLOOR], [1, 1])
+  const shared = [near.shares, graph.matMul(errors, columns), graph.matMul(rise, columns)]
+    .map((shares, member) => {
+      const held = graph.binary("Add", shares, floor)
+      const of = graph.gather(weighted, graph.integers([member]), 1)
+      return graph.binary("Mul", held, graph.binary("Div", of, graph.matMul(held, ones)))
+    })
+    .reduce((sum, one) => graph.binary("Add", sum, one))
+  const held = graph.binary("Add", shared, floor)
+  const above = graph.binary("Sub", energy, graph.constant([median], [1, 1]))
+  const contributions = graph.binary("Mul", held, graph.binary("Div", above, graph.matMul(held, ones)))
+  return graph.serialize("explain", [
+    graph.output("energy", graph.reshape(energy, [-1], ["n"])),
+    graph.output("contributions", contributions),
+    graph.output("expected", near.expected),
+    graph.output("prototype", near.nearest)
+  ])
+}
+
+/** Multiply-adds that one row costs in the score graph. */
+export const fusedCost = ({ encoder, mixture }: Members): number => {
+  const width = encoder.columns.length
+  const fusing = (MEMBERS + 1) * (MEMBERS * PIECES + LANES)
+  return costPerRow(mixture) + autoencoderCost(width) + scoreMatchingCost(width) + fusing
+}

@@ -1,0 +1,215 @@
+// Trains the energies on feature rows: hold back, trim, fit, calibrate, write the graphs.
+import type { Calibration, EnergyGraph } from "../../schema/model/Manifest.ts"
+import { fitTail, quantile } from "./calibrate.ts"
+import { fitCurve } from "./curve.ts"
+import type { InputColumn } from "./encoder.ts"
+import {
+  fusedCost,
+  fusedExplainGraph,
+  fusedScoreGraph,
+  MEMBERS,
+  type Members,
+  membersGraph
+} from "./fusion.ts"
+import { costPerRow, explainGraph, scoreGraph } from "./mixture.ts"
+import { autoencoderObjective } from "./network/autoencoder.ts"
+import { optimise } from "./network/optimise.ts"
+import { scoreMatchingObjective } from "./network/scoreMatching.ts"
+import { encode, fitMixture, runGraph, weighNovelties } from "./prototypes.ts"
+import { makeRandom, permutation } from "./random.ts"
+import { pick, type Table } from "./session.ts"
+import { trimmed } from "./trim.ts"
+
+export type TrainPhase = "read" | "trim" | "fit" | "calibrate" | "write"
+
+export interface TrainOptions {
+  readonly seed: number
+  /** Share of the rows to leave out as suspect before the fit; 0 where the rows are known to be clean. */
+  readonly trim: number
+  readonly prototypesMax: number
+  /** `fast`: the prototype mixture alone. `full`: also its fusion with the two networks, as step `deep`. */
+  readonly energy: "fast" | "full"
+  readonly autoencoderSteps: number
+  readonly scoreMatchingSteps: number
+  readonly signal?: AbortSignal | undefined
+  readonly progress?: ((phase: TrainPhase, done: number, total: number) => void) | undefined
+}
+
+export const trainDefaults = {
+  seed: 1,
+  trim: 0.1,
+  prototypesMax: 512,
+  energy: "full",
+  autoencoderSteps: 4_000,
+  scoreMatchingSteps: 2_500
+} as const
+
+/** One energy with all that its entry in the manifest needs. */
+export interface TrainedGraph {
+  readonly step: EnergyGraph["step"]
+  readonly score: Uint8Array
+  /** Absent for rows so wide that the table of shares would be larger than the model. */
+  readonly explain: Uint8Array | undefined
+  readonly calibration: Calibration
+  readonly costPerRow: number
+}
+
+export interface TrainedModel {
+  /** The deepest first. */
+  readonly graphs: ReadonlyArray<TrainedGraph>
+  readonly prototypes: number
+  readonly heldBack: number
+  readonly trimmed: number
+  /** Energies by the first graph. */
+  readonly golden: {
+    readonly rows: ReadonlyArray<ReadonlyArray<number | null>>
+    readonly energies: ReadonlyArray<number>
+  }
+}
+
+const HELD_BACK_MAX = 3_000
+/** Elements of the explain graph's table of shares, encoded columns × inputs. */
+const SHARES_MAX = 8_000_000
+const GOLDEN_ROWS = 4
+/** A step on wider rows costs more; beyond this many columns there are fewer of them. */
+const FULL_STEPS_COLUMNS = 1_024
+
+const stepsFor = (steps: number, width: number): number =>
+  Math.max(1, Math.round(steps * Math.min(1, FULL_STEPS_COLUMNS / width)))
+
+const calibrated = async (
+  step: EnergyGraph["step"],
+  score: Uint8Array,
+  cost: number,
+  rows: Table,
+  explain: (median: number) => Uint8Array | undefined,
+  signal?: AbortSignal
+): Promise<TrainedGraph> => {
+  const energies = (await runGraph(score, rows, "energy", 1, signal)).rows
+  const calibration = fitTail(Float64Array.from(energies))
+  const median = quantile(calibration.energies, 0.5)
+  return { step, score, explain: explain(median), calibration, costPerRow: cost }
+}
+
+/** What the networks learn of encoded rows. */
+const fitNetworks = async (
+  encoded: Table,
+  options: TrainOptions,
+  progress: (part: number, done: number, total: number) => void
+) => {
+  const { seed, signal } = options
+  const { width } = encoded
+  const autoencoder = await optimise(
+    encoded,
+    autoencoderObjective(width, stepsFor(options.autoencoderSteps, width)),
+    { seed, stream: 20, signal, progress: (done, total) => progress(1, done, total) }
+  )
+  const scoreMatching = await optimise(
+    encoded,
+    scoreMatchingObjective(width, stepsFor(options.scoreMatchingSteps, width)),
+    { seed, stream: 30, signal, progress: (done, total) => progress(2, done, total) }
+  )
+  return { autoencoder, scoreMatching }
+}
+
+/** Each member's surprise is fitted to the held-back rows, then the fused energy is calibrated on them as any other. */
+const fuse = async (
+  members: Members,
+  held: Table,
+  explainable: boolean,
+  signal?: AbortSignal
+): Promise<TrainedGraph> => {
+  const { rows } = await runGraph(membersGraph(members), held, "energies", MEMBERS, signal)
+  const curves = Array.from({ length: MEMBERS }, (_, member) =>
+    fitCurve(Float64Array.from({ length: held.count }, (_, row) => rows[row * MEMBERS + member]))
+  )
+  const score = fusedScoreGraph(members, curves)
+  return calibrated(
+    "deep",
+    score,
+    fusedCost(members),
+    held,
+    (median) => (explainable ? fusedExplainGraph(members, curves, median) : undefined),
+    signal
+  )
+}
+
+/**
+ * Trains on `table` (raw feature rows; NaN is missing). Calibration rows are drawn before anything is fitted
+ * and are not trimmed: with attacks among them p-values come out too large, never too small.
+ * Throws `NothingVaries`, or the signal's reason.
+ */
+export const trainModel = async (
+  table: Table,
+  inputs: ReadonlyArray<InputColumn>,
+  options: TrainOptions
+): Promise<TrainedModel> => {
+  const { seed, signal, prototypesMax } = options
+  const full = options.energy === "full"
+  const order = permutation(table.count, makeRandom(seed, 3))
+  const heldBack = Math.max(1, Math.min(HELD_BACK_MAX, Math.floor(table.count / 5)))
+  const held = pick(table, order.slice(0, heldBack))
+  const fitRows = pick(table, order.slice(heldBack).sort())
+  const kept = await trimmed(fitRows, inputs, {
+    seed,
+    trim: options.trim,
+    steps: full ? Math.ceil(stepsFor(options.scoreMatchingSteps, inputs.length) / 2) : 0,
+    signal,
+    progress: (done, total) => options.progress?.("trim", done, total)
+  })
+  // The members share one scale of progress, a third each.
+  const parts = full ? 3 : 1
+  const progress = (part: number, done: number, total: number) =>
+    options.progress?.("fit", Math.floor(1_000 * (part + done / total)), 1_000 * parts)
+  const { encoder: plain, encoded } = await encode(kept, inputs, signal)
+  const mixture = await fitMixture(encoded, {
+    prototypesMax,
+    seed,
+    stream: 4,
+    signal,
+    progress: (done, total) => progress(0, done, total)
+  })
+  const encoder = await weighNovelties(plain, mixture, kept, signal)
+  const networks = full ? await fitNetworks(encoded, options, progress) : undefined
+  options.progress?.("calibrate", 0, heldBack)
+  const explainable = encoder.columns.length * inputs.length <= SHARES_MAX
+  const fast = await calibrated(
+    "fast",
+    scoreGraph(encoder, mixture),
+    costPerRow(mixture),
+    held,
+    (median) => (explainable ? explainGraph(encoder, mixture, median) : undefined),
+    signal
+  )
+  const deep =
+    networks === undefined ? [] : [await fuse({ encoder, mixture, ...networks }, held, explainable, signal)]
+  const graphs = [...deep, fast]
+  options.progress?.("calibrate", heldBack, heldBack)
+  return {
+    graphs,
+    prototypes: mixture.count,
+    heldBack,
+    trimmed: fitRows.count - kept.count,
+    golden: await goldenRows(graphs[0].score, held, inputs)
+  }
+}
+
+/** Two calibration rows, one with nothing in it, one with everything far away. */
+const goldenRows = async (graph: Uint8Array, from: Table, inputs: ReadonlyArray<InputColumn>) => {
+  const width = from.width
+  const rows = new Float32Array(GOLDEN_ROWS * width)
+  rows.set(from.rows.subarray(0, width))
+  rows.set(from.rows.subarray((from.count - 1) * width, from.count * width), width)
+  rows.fill(Number.NaN, 2 * width, 3 * width)
+  for (let column = 0; column < width; column++)
+    rows[3 * width + column] = inputs[column].kind === "number" ? 1e9 : -1
+  const energies = (await runGraph(graph, { rows, count: GOLDEN_ROWS, width }, "energy", 1)).rows
+  return {
+    rows: Array.from({ length: GOLDEN_ROWS }, (_, row) =>
+      Array.from(rows.subarray(row * width, (row + 1) * width), (value) =>
+        Number.isFinite(value) ? value : null
+      )
+    ),
+    energies: Array.from(energies)
+  }
+}

@@ -1,0 +1,205 @@
+import { Tensor } from "onnxruntime-node"
+import { beforeAll, describe, expect, it } from "vitest"
+import { pvalueOf, quantile } from "../../../src/services/train/calibrate.ts"
+import { fitCurve, PIECES } from "../../../src/services/train/curve.ts"
+import { fusedScoreGraph, MEMBERS, type Members, membersGraph } from "../../../src/services/train/fusion.ts"
+import { autoencoderObjective } from "../../../src/services/train/network/autoencoder.ts"
+import { optimise } from "../../../src/services/train/network/optimise.ts"
+import { scoreMatchingObjective } from "../../../src/services/train/network/scoreMatching.ts"
+import { encode, fitMixture, runGraph } from "../../../src/services/train/prototypes.ts"
+import { makeRandom } from "../../../src/services/train/random.ts"
+import { openSession, type Table } from "../../../src/services/train/session.ts"
+import {
+  type TrainedGraph,
+  type TrainedModel,
+  trainDefaults,
+  trainModel
+} from "../../../src/services/train/trainModel.ts"
+import { smallRows } from "../../support/smallModel.ts"
+
+const number = { kind: "number", log: false } as const
+const inputs = [number, number, { kind: "category", log: false } as const, number, number]
+const tableOf = (count: number, seed: number): Table => ({ rows: smallRows(count, seed), count, width: 5 })
+const table = tableOf(2_000, 5)
+const options = { ...trainDefaults, autoencoderSteps: 400, scoreMatchingSteps: 400 } as const
+
+const energiesOf = async (graph: Uint8Array, of: Table) => (await runGraph(graph, of, "energy", 1)).rows
+
+const sigmoid = (x: number) => 1 / (1 + Math.exp(-x))
+
+/** A perceptron in double precision; parameters as `denseShapes` lays them out. */
+const forward = (
+  parameters: Float32Array,
+  from: number,
+  sizes: ReadonlyArray<number>,
+  x: ReadonlyArray<number>
+) => {
+  let at = from
+  let value = x
+  sizes.slice(1).forEach((outputs, layer) => {
+    const inner = layer === 0 ? value : value.map((a) => a * sigmoid(a))
+    const offset = at + inner.length * outputs
+    value = Array.from({ length: outputs }, (_, out) =>
+      inner.reduce(
+        (sum, a, into) => sum + a * parameters[at + into * outputs + out],
+        parameters[offset + out]
+      )
+    )
+    at = offset + outputs
+  })
+  return value
+}
+
+describe("the three energies as one graph", () => {
+  let members: Members
+  let z: Table
+  let energies: Float32Array
+  beforeAll(async () => {
+    const { encoder, encoded } = await encode(table, inputs)
+    const { width } = encoded
+    const draws = { seed: 1, stream: 20 }
+    members = {
+      encoder,
+      mixture: await fitMixture(encoded, { prototypesMax: 40, seed: 1, stream: 4 }),
+      autoencoder: await optimise(encoded, autoencoderObjective(width, 100), draws),
+      scoreMatching: await optimise(encoded, scoreMatchingObjective(width, 100), draws)
+    }
+    z = encoded
+    energies = (await runGraph(membersGraph(members), table, "energies", MEMBERS)).rows
+  })
+
+  it("are what the networks' parameters say, in double precision", () => {
+    const { width } = z
+    for (let row = 0; row < 50; row++) {
+      const x = [...z.rows.subarray(row * width, (row + 1) * width)]
+      const restored = forward(members.autoencoder, 0, [width, 128, 32, 128, width], x)
+      const residual = restored.reduce((sum, value, at) => sum + (value - x[at]) ** 2, 0)
+      expect(Math.abs(energies[row * MEMBERS + 1] - residual)).toBeLessThan(1e-4)
+      const potentials = [0.1, 0.3, 0.7, 1.5].map((s) => {
+        const scaled = [...x.map((value) => value / Math.sqrt(1 + s * s)), Math.log(s)]
+        return forward(members.scoreMatching, 0, [width + 1, 128, 128, 1], scaled)[0]
+      })
+      // The last offset is the same for all rows, so the graph leaves it out.
+      const mean = potentials.reduce((a, b) => a + b) / 4 - (members.scoreMatching.at(-1) as number)
+      expect(Math.abs(energies[row * MEMBERS + 2] - mean)).toBeLessThan(1e-4)
+    }
+  })
+
+  it("fuse to half the networks' surprises and all of the mixture's, in double precision", async () => {
+    const columns = [0, 1, 2].map((member) =>
+      Float64Array.from({ length: 400 }, (_, row) => energies[row * MEMBERS + member])
+    )
+    const curves = columns.map(fitCurve)
+    const fused = await energiesOf(fusedScoreGraph(members, curves), table)
+    for (let row = 0; row < table.count; row++) {
+      const expected = curves.reduce((sum, curve, member) => {
+        const energy = energies[row * MEMBERS + member]
+        let surprise = 0.05 * Math.log(1 + Math.max(0, (energy - curve.high) / curve.spread))
+        for (let piece = 0; piece < PIECES; piece++) {
+          const reached = (energy - curve.starts[piece]) / curve.widths[piece]
+          surprise += curve.rises[piece] * Math.min(1, Math.max(0, reached))
+        }
+        return sum + (member === 0 ? 1 : 0.5) * surprise
+      }, 0)
+      expect(Math.abs(fused[row] - expected)).toBeLessThan(1e-4)
+    }
+  })
+})
+
+describe("a trained model of all energies", () => {
+  let trained: TrainedModel
+  let deep: TrainedGraph
+  beforeAll(async () => {
+    trained = await trainModel(table, inputs, options)
+    deep = trained.graphs[0]
+  })
+
+  it("holds the fusion and the first stage, each with its own calibration", () => {
+    expect(trained.graphs.map(({ step }) => step)).toEqual(["deep", "fast"])
+    expect(trained.graphs[0].calibration).not.toEqual(trained.graphs[1].calibration)
+    expect(trained.graphs[0].costPerRow).toBeGreaterThan(trained.graphs[1].costPerRow)
+    expect(trained).toMatchObject({ heldBack: 400, trimmed: 160 })
+  })
+
+  it("alarms on fresh normal rows as often as its p-values say", async () => {
+    for (const { score, calibration } of trained.graphs) {
+      const fresh = await energiesOf(score, tableOf(4_000, 78))
+      const alarms = fresh.filter((energy) => pvalueOf(calibration, energy) <= 0.05).length
+      expect(alarms / 4_000).toBeGreaterThan(0.025)
+      expect(alarms / 4_000).toBeLessThan(0.075)
+    }
+  })
+
+  it("gives a row the same bits in any batch, at any place", async () => {
+    const session = await openSession(deep.score)
+    const run = async (from: number, count: number) => {
+      const rows = new Tensor("float32", table.rows.subarray(from * 5, (from + count) * 5), [count, 5])
+      return (await session.run({ rows }))["energy"].data as Float32Array
+    }
+    const whole = await run(0, 1_024)
+    for (const size of [1, 2, 3, 7, 16, 64, 255]) {
+      for (const from of [0, 1, 13, 700]) {
+        expect(await run(from, size), `${size} rows from ${from}`).toEqual(whole.slice(from, from + size))
+      }
+    }
+  })
+
+  it("is the same for the same seed, byte by byte", async () => {
+    const again = await trainModel(table, inputs, options)
+    again.graphs.forEach(({ score, explain, calibration }, at) => {
+      expect(Buffer.from(score).equals(trained.graphs[at].score)).toBe(true)
+      expect(Buffer.from(explain as Uint8Array).equals(trained.graphs[at].explain as Uint8Array)).toBe(true)
+      expect(calibration).toEqual(trained.graphs[at].calibration)
+    })
+  })
+
+  it("answers a finite energy for any row, and a higher one than a normal row has", async () => {
+    const wild = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 3.4e38, -3.4e38, 99]
+    const rows = Float32Array.from(wild.flatMap((value) => [value, value, value, value, value]))
+    const energies = await energiesOf(deep.score, { rows, count: wild.length, width: 5 })
+    const high = quantile(deep.calibration.energies, 0.95)
+    energies.forEach((energy, at) => {
+      expect(Number.isFinite(energy), String(wild[at])).toBe(true)
+      expect(energy, String(wild[at])).toBeGreaterThan(high)
+    })
+  })
+
+  it("explains: shares sum to the energy above the median, and a changed feature has one of the two largest", async () => {
+    const random = makeRandom(4)
+    const count = 200
+    const changed = Array.from({ length: count }, () => [0, 1, 4][random.below(3)])
+    const rows = smallRows(count, 91)
+    changed.forEach((feature, row) => {
+      rows[row * 5 + feature] = (random.below(2) === 0 ? -1 : 1) * (9 + 4 * random.uniform())
+    })
+    const session = await openSession(deep.explain as Uint8Array)
+    const answer = await session.run({ rows: new Tensor("float32", rows, [count, 5]) })
+    const energy = answer["energy"].data as Float32Array
+    const contributions = answer["contributions"].data as Float32Array
+    expect(energy).toEqual(await energiesOf(deep.score, { rows, count, width: 5 }))
+    const median = quantile(deep.calibration.energies, 0.5)
+    let found = 0
+    changed.forEach((feature, row) => {
+      const shares = [...contributions.subarray(row * 5, row * 5 + 5)]
+      expect(Math.abs(shares.reduce((sum, share) => sum + share) - (energy[row] - median))).toBeLessThan(1e-3)
+      if (shares.filter((share) => share > shares[feature]).length < 2) found++
+    })
+    expect(found / count).toBeGreaterThanOrEqual(0.9)
+  })
+
+  it("stops when told to, also in the middle of a network", async () => {
+    const controller = new AbortController()
+    const phases = new Set<string>()
+    await expect(
+      trainModel(table, inputs, {
+        ...options,
+        signal: controller.signal,
+        progress: (phase, done, total) => {
+          phases.add(phase)
+          if (phase === "fit" && done / total > 0.5) controller.abort(new Error("enough"))
+        }
+      })
+    ).rejects.toThrow("enough")
+    expect([...phases]).toEqual(["trim", "fit"])
+  })
+})
