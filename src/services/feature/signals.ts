@@ -132,7 +132,8 @@ export const makeSignals = (
   }
 
   const score = (columns: DeviceColumns, device: number, rows: Float32Array, row: number): void => {
-    // All that the loop needs as locals: what lies in an enclosing scope is loaded and checked at every use.
+    // All that the loop needs as locals: what lies in an enclosing scope is loaded and checked at every use. Clipped by
+    // Math.min and Math.max: a variable that is now a number worked out, now a constant, is boxed at every turn.
     const { S, x, expected, squared, weights, popMean, popVariance, driftWeight, exactMean, exactVariance } =
       state
     const { isFine, toResidual, popWithin, popBetween, apart, firstWindow } = state
@@ -187,15 +188,13 @@ export const makeSignals = (
       let z = 0
       // A window that has only begun to fill is learnt from, and not judged.
       if (known && (events >= WINDOW_EVENTS || k < firstWindow || k === S - 1)) {
-        z = (value - centre) / deviation
-        if (z > top) z = top
-        else if (z < bottom) z = bottom
+        z = Math.max(bottom, Math.min(top, (value - centre) / deviation))
         expected[k] = centre
       } else expected[k] = Number.NaN
       if (toResidual[k] >= 0) rows[row + toResidual[k]] = z
       const sure = z * confidence
       const shifted = drift[at]
-      const moved = sure > driftTop ? driftTop : sure < driftBottom ? driftBottom : sure
+      const moved = Math.max(driftBottom, Math.min(driftTop, sure))
       // To the nearest integer; the offset keeps the truncated number positive.
       const drifted = shifted + (((moved * driftScale - shifted) * 0.125 + 1_024.5) | 0) - 1_024
       squared[k] = sure * sure + drifted * drifted * driftWeight[k]
@@ -213,8 +212,7 @@ export const makeSignals = (
       } else {
         let step = value - own
         apart[k] = step * step
-        if (step > most) step = most
-        else if (step < -most) step = -most
+        step = Math.max(-most, Math.min(most, step))
         const change = rate * step
         if (Math.abs(change) * fineSteps < Math.abs(own) && Math.abs(step) > 0.125 * deviation) {
           isFine[k] = 1
