@@ -4,6 +4,7 @@ import { Cache, Context, Effect, Exit, Layer, Runtime } from "effect"
 import type { Admin, LogEntry, Message, Producer, RecordMetadata, SASLOptions } from "kafkajs"
 import { Partitioners } from "kafkajs"
 import { LogUnavailable } from "../../schema/error/IngestError.ts"
+import { makeBusyShare } from "../runtime/busyShare.ts"
 import { type Appended, EventLog, EventSource, type NewRecord } from "./EventLog.ts"
 import { makeGroupCommit, makePlacement, type PendingAppend, sizeOf } from "./GroupCommit.ts"
 import { connectCluster, type KafkaConnection, makeKafka } from "./KafkaClient.ts"
@@ -34,7 +35,8 @@ export const kafkaLimits = {
   unavailableAfterMillis: 30_000,
   longPollMillis: 100,
   busyPollMillis: 10,
-  paceMillis: 5,
+  idlePaceMillis: 1,
+  busyPaceMillis: 8,
   pacedBytes: 524_288,
   responseBytesMax: 4 * 1_048_576,
   stallMillis: 20_000,
@@ -276,7 +278,9 @@ const make = (options: KafkaLogOptions) =>
     const place = makePlacement()
 
     const fetcher = yield* Effect.acquireRelease(
-      Effect.sync(() => makeKafkaFetcher(() => connectCluster(connection), limits, reportFetch)),
+      Effect.sync(() =>
+        makeKafkaFetcher(() => connectCluster(connection), limits, reportFetch, makeBusyShare())
+      ),
       (made) => Effect.sync(made.close)
     )
     const open: (typeof EventLog.Service)["open"] = (opening) =>
