@@ -83,7 +83,7 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
       const save = (taken: Snapshot) =>
         Effect.gen(function* () {
           const from = performance.now()
-          yield* Effect.onInterrupt(emitter.flushed, () => Effect.sync(taken.lost))
+          yield* emitter.flushed
           yield* writeSnapshot(store, taken)
           const { nextOffset } = taken.write
           handle.checkpointed(
