@@ -24,6 +24,7 @@ import { layerSqlite } from "../../src/services/runtime/Database.ts"
 import { defaultConfig, type RunnerConfig, Settings } from "../../src/services/runtime/Settings.ts"
 import { Streams } from "../../src/services/runtime/Streams.ts"
 import type { LoadedModel } from "../../src/services/score/Scorer.ts"
+import { DeviceChanges } from "../../src/services/state/DeviceChanges.ts"
 import * as SqlActorStore from "../../src/services/state/SqlActorStore.ts"
 import * as SqlCheckpoint from "../../src/services/state/SqlCheckpoint.ts"
 
@@ -32,6 +33,8 @@ export interface Tampering {
   readonly batch?: (batch: RecordBatch) => RecordBatch
   /** The one model there is. */
   readonly model?: LoadedModel
+  /** Comes before devices take alerts. */
+  readonly beforeAlerts?: () => Effect.Effect<void>
   readonly settings?: Partial<RunnerConfig["cell"]>
 }
 
@@ -97,8 +100,16 @@ export const startWorld = async (
         ? Effect.fail(new ModelRefused({ model: digest, reason: "missing-file", detail: "there is none" }))
         : Effect.succeed(tampering.model)
   })
+  const changes = Layer.effect(
+    DeviceChanges,
+    Effect.map(DeviceChanges, (inner) => ({
+      ...inner,
+      takeAlerts: (alerts: Parameters<typeof inner.takeAlerts>[0]) =>
+        Effect.zipRight(tampering.beforeAlerts?.() ?? Effect.void, inner.takeAlerts(alerts))
+    }))
+  ).pipe(Layer.provide(DeviceBatches.layer))
   const layer = Cell.layer.pipe(
-    Layer.provideMerge(DeviceBatches.layer),
+    Layer.provideMerge(changes),
     Layer.provideMerge(
       Layer.mergeAll(
         streams,

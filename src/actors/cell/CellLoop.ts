@@ -7,6 +7,7 @@ import { EventLog, type PartitionReader } from "../../services/ingest/EventLog.t
 import { Metrics } from "../../services/observe/Metrics.ts"
 import { Settings } from "../../services/runtime/Settings.ts"
 import type { ServedStream } from "../../services/runtime/Streams.ts"
+import { turn } from "../../services/runtime/turn.ts"
 import { Checkpoint } from "../../services/state/Checkpoint.ts"
 import { applyRecorded } from "./CellCommands.ts"
 import type { CellHandle } from "./CellHandle.ts"
@@ -19,9 +20,6 @@ import type { SliceContext } from "./SliceContext.ts"
 
 /** Lets sockets, timers and other cells have their turn after this much work without a pause, milliseconds. */
 const TURN_MILLIS = 4
-const pauseForOthers = Effect.async<void>((resume) => {
-  setImmediate(() => resume(Effect.void))
-})
 /** How long to wait before a log or database that failed is tried again. */
 const RETRY_WAIT = "500 millis"
 
@@ -108,7 +106,7 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
       yield* Effect.logInfo("cell started").pipe(
         Effect.annotateLogs({ epoch, offset: restored.core.nextOffset })
       )
-      return yield* loop(handle, context, reader, snapshot, save)
+      return yield* Effect.raceFirst(loop(handle, context, reader, snapshot, save), emitter.broken)
     })
   )
 
@@ -135,7 +133,7 @@ const loop = (
     // Cells that start together take turns: their snapshots would otherwise hold the event loop one after the other.
     let lastCheckpoint = performance.now() - phaseOf(context.key.partition) * settings.cell.checkpointEvery
     let lastOffset = core.nextOffset
-    let turn = performance.now()
+    let begun = performance.now()
     for (;;) {
       const batch = yield* insist(handle, "log-unavailable", reader.fetch(wait))
       if (batch === undefined) handle.idle()
@@ -143,9 +141,9 @@ const loop = (
         let from = 0
         do {
           from = yield* handle.locked(nextSlice(handle, context, batch, from))
-          if (performance.now() - turn > TURN_MILLIS) {
-            yield* pauseForOthers
-            turn = performance.now()
+          if (performance.now() - begun > TURN_MILLIS) {
+            yield* turn
+            begun = performance.now()
           }
         } while (from < batch.count)
       }

@@ -209,6 +209,30 @@ describe("F2 a cell that is stopped in the middle of a slice: I1 I2", () => {
   })
 })
 
+describe("a defect on an alert's way out", () => {
+  it("ends the run, and the next one brings the alert", { timeout: 60_000 }, async () => {
+    const folder = join(root, "defect")
+    let failed = 0
+    const beforeAlerts = () =>
+      Effect.suspend(() => (failed++ === 0 ? Effect.dieMessage("a failpoint at the devices") : Effect.void))
+    const world = await startWorld(folder, definition, { beforeAlerts })
+    await world.append(eventsOf(5, 1_000))
+    const status = await until("a checkpoint of all events", async () => {
+      const now = await world.inspect()
+      return now.checkpoint?.offset === 1_000 ? now : undefined
+    })
+    await world.stop()
+    expect(failed).toBeGreaterThan(1)
+    expect(status.epoch).toBe(2)
+    const again = join(root, "defect-again")
+    await rewind(folder, again, { log: true })
+    await calm(again, 1_000)
+    const alerts = await alertsOf(folder)
+    expect(alerts.length).toBeGreaterThan(0)
+    expect(alerts).toEqual(await alertsOf(again))
+  })
+})
+
 describe("F18 a stretch of the log that nobody can read: I4", () => {
   it("is buried by its offsets wherever it lies among readable records", { timeout: 60_000 }, async () => {
     const folder = join(root, "stretch")
