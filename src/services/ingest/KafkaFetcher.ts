@@ -21,6 +21,11 @@ export interface FetcherLimits {
   readonly pacedBytes: number
   /** In one response, shared evenly by the partitions that it is asked for. */
   readonly responseBytesMax: number
+  /**
+   * No share is smaller, or with many partitions it would hold no batch: a broker sends one that is larger than its
+   * share only to the first in line.
+   */
+  readonly shareBytesMin: number
   /** A request that has neither an answer nor an error after this is given up, with its connection. */
   readonly stallMillis: number
   /** Trouble is retried this long, at the same offset, before it is the reader's. */
@@ -69,6 +74,9 @@ interface FeedState {
   current: Buffer
   spare: Buffer
   failure: unknown
+  /** Numbers of the last request that it took part in, and of the last that brought it something. */
+  askedAt: number
+  servedAt: number
   /** When trouble began, −1 without any. */
   failingSince: number
   pause: number
@@ -82,6 +90,7 @@ interface Session {
   readonly client: Holder
   /** All feeds of partitions that this broker leads; the first in line come first in a request. */
   line: Array<FeedState>
+  requests: number
   running: boolean
   timer: NodeJS.Timeout | undefined
   immediate: NodeJS.Immediate | undefined
@@ -145,6 +154,7 @@ export const makeKafkaFetcher = (
         nodeId,
         client: makeHolder(connect),
         line: [],
+        requests: 0,
         running: false,
         timer: undefined,
         immediate: undefined,
@@ -170,6 +180,7 @@ export const makeKafkaFetcher = (
 
   /** Finds the broker of a feed that wants something, and takes part in its requests. */
   const place = async (feed: FeedState, isStale: boolean) => {
+    if (closed) return
     try {
       const nodeId = await within(
         control.get().then(async (client) => {
@@ -180,6 +191,8 @@ export const makeKafkaFetcher = (
       )
       if (closed || feed.status !== "wanted" || feed.session !== undefined) return
       feed.session = sessionOf(nodeId)
+      // Each broker's requests have numbers of their own.
+      feed.askedAt = feed.servedAt = 0
       feed.session.line.push(feed)
       schedule(feed.session)
     } catch (cause) {
@@ -232,7 +245,7 @@ export const makeKafkaFetcher = (
   }
 
   const requestOf = (session: Session, asked: ReadonlyArray<FeedState>): FetchRequest => {
-    const share = Math.floor(limits.responseBytesMax / asked.length)
+    const share = Math.max(limits.shareBytesMin, Math.floor(limits.responseBytesMax / asked.length))
     const wanted: ReadonlyArray<WantedPartition> = asked.map(({ topic, partition, offset, bytesMax }) => ({
       topic,
       partition,
@@ -251,11 +264,19 @@ export const makeKafkaFetcher = (
     const asked: Array<FeedState> = []
     for (const feed of session.line) {
       // A broker answers a partition once: where two readers have the same, they take turns.
-      const isTwin = (other: FeedState) => other.partition === feed.partition && other.topic === feed.topic
-      if (feed.status === "wanted" && !asked.some(isTwin)) asked.push(feed)
+      if (feed.status !== "wanted") continue
+      const twin = asked.findIndex(
+        (other) => other.partition === feed.partition && other.topic === feed.topic
+      )
+      if (twin < 0) asked.push(feed)
+      else if (feed.askedAt < asked[twin].askedAt) asked[twin] = feed
     }
     if (asked.length === 0) return
-    for (const feed of asked) feed.status = "asked"
+    session.requests++
+    for (const feed of asked) {
+      feed.status = "asked"
+      feed.askedAt = session.requests
+    }
     session.running = true
     session.requestedAt = performance.now()
     try {
@@ -276,7 +297,6 @@ export const makeKafkaFetcher = (
     parts: ReadonlyArray<FetchedPartition>
   ) => {
     let bytes = 0
-    const served = new Set<FeedState>()
     asked.forEach((feed, i) => {
       if (feed.status !== "asked") return
       const isPart = (part: FetchedPartition) =>
@@ -293,7 +313,7 @@ export const makeKafkaFetcher = (
         return
       }
       bytes += part.records.length
-      served.add(feed)
+      feed.servedAt = session.requests
       feed.status = "arrived"
       feed.spare = roomFor(feed.spare, part.records.length)
       const length = part.records.copy(feed.spare)
@@ -301,11 +321,10 @@ export const makeKafkaFetcher = (
       wake(feed)
     })
     session.trickles = bytes < limits.pacedBytes
-    // First in the next request is who was not in this one, then who got nothing, as a full response leaves out.
-    if (served.size > 0 || asked.length < session.line.length) {
-      const wasAsked = new Set(asked)
-      const rank = (feed: FeedState) => (served.has(feed) ? 2 : wasAsked.has(feed) ? 1 : 0)
-      session.line.sort((a, b) => rank(a) - rank(b))
+    // Whoever got something last comes last, whether or not it took part since: a full response leaves out who stands
+    // behind, and those who are busy in turn must not keep another from the front.
+    if (bytes > 0 || asked.length < session.line.length) {
+      session.line.sort((a, b) => a.servedAt - b.servedAt || a.askedAt - b.askedAt)
     }
   }
 
@@ -320,6 +339,8 @@ export const makeKafkaFetcher = (
       fetched: undefined,
       current: nothing,
       spare: nothing,
+      askedAt: 0,
+      servedAt: 0,
       failure: undefined,
       failingSince: -1,
       pause: 0,
