@@ -136,7 +136,17 @@ export const makeGroupCommit = (
       spacing.closed(count)
       return queue.splice(0, count)
     })
-    const writing = Effect.flatMap(nextGroup, (group) => Effect.tap(write(group), spacing.written))
+    const writing = Effect.flatMap(nextGroup, (group) =>
+      // A defect is this group's alone: the appends after it still need their writer.
+      Effect.catchAllDefect(write(group), (defect) =>
+        Effect.sync(() => {
+          const detail = `it can't be written: ${defect instanceof Error ? defect.message : String(defect)}`
+          for (const { done, topic } of group) {
+            done(Exit.fail(new LogUnavailable({ topic, operation: "append", detail })))
+          }
+        })
+      ).pipe(Effect.tap(spacing.written))
+    )
     yield* Effect.forkScoped(Effect.forever(writing))
     return (topic, records, partitions) =>
       Effect.async((resume) => {
