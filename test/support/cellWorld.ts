@@ -24,6 +24,7 @@ import { layerSqlite } from "../../src/services/runtime/Database.ts"
 import { defaultConfig, type RunnerConfig, Settings } from "../../src/services/runtime/Settings.ts"
 import { Streams } from "../../src/services/runtime/Streams.ts"
 import type { LoadedModel } from "../../src/services/score/Scorer.ts"
+import { Checkpoint } from "../../src/services/state/Checkpoint.ts"
 import { DeviceChanges } from "../../src/services/state/DeviceChanges.ts"
 import * as SqlActorStore from "../../src/services/state/SqlActorStore.ts"
 import * as SqlCheckpoint from "../../src/services/state/SqlCheckpoint.ts"
@@ -35,6 +36,8 @@ export interface Tampering {
   readonly model?: LoadedModel
   /** Comes before devices take alerts. */
   readonly beforeAlerts?: () => Effect.Effect<void>
+  /** Comes before a checkpoint is written. */
+  readonly beforeSave?: () => Effect.Effect<void>
   readonly settings?: Partial<RunnerConfig["cell"]>
 }
 
@@ -108,6 +111,14 @@ export const startWorld = async (
         Effect.zipRight(tampering.beforeAlerts?.() ?? Effect.void, inner.takeAlerts(alerts))
     }))
   ).pipe(Layer.provide(DeviceBatches.layer))
+  const checkpoint = Layer.effect(
+    Checkpoint,
+    Effect.map(Checkpoint, (inner) => ({
+      ...inner,
+      save: (write: Parameters<typeof inner.save>[0]) =>
+        Effect.zipRight(tampering.beforeSave?.() ?? Effect.void, inner.save(write))
+    }))
+  ).pipe(Layer.provide(SqlCheckpoint.layer))
   const layer = Cell.layer.pipe(
     Layer.provideMerge(changes),
     Layer.provideMerge(
@@ -115,7 +126,7 @@ export const startWorld = async (
         streams,
         DeadLetters.layer({ partitions: 1 }),
         Cells.layer,
-        SqlCheckpoint.layer,
+        checkpoint,
         SqlActorStore.layer,
         models
       )

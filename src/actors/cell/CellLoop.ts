@@ -23,6 +23,11 @@ const TURN_MILLIS = 4
 /** How long to wait before a log or database that failed is tried again. */
 const RETRY_WAIT = "500 millis"
 
+/** How long offsets may take to be committed. */
+const COMMIT_TIMEOUT = "1 second"
+/** A cell that waits longer than this for its checkpoint says so. */
+const SLOW_CHECKPOINT = "2 seconds"
+
 /** Everything that ends a run of the loop; the supervisor decides what then. */
 export type CellFailure = LogUnavailable | OffsetOutOfRange | StorageUnavailable | Fenced | CorruptState
 
@@ -90,7 +95,8 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
             taken.bytes,
             performance.now() - from
           )
-          yield* reader.commit(nextOffset).pipe(Effect.ignore)
+          // For lag tools alone: no checkpoint waits for a coordinator that does not answer.
+          yield* reader.commit(nextOffset).pipe(Effect.timeout(COMMIT_TIMEOUT), Effect.ignore)
         })
 
       yield* handle.attach(context)
@@ -124,7 +130,7 @@ const loop = (
     /** The checkpoint under way, waited for; with the database away the cell stands still until one is stored. */
     const saved = Effect.suspend(() => {
       if (saving === undefined) return Effect.void
-      const waiting = Fiber.join(saving)
+      const waiting = tellWaiting(handle, context, Fiber.join(saving))
       saving = undefined
       return Effect.catchTag(waiting, "StorageUnavailable", () =>
         handle.locked(insist(handle, "database-unavailable", Effect.flatMap(snapshot, save)))
@@ -164,6 +170,24 @@ const loop = (
       }
     }
   })
+
+/** A cell that stands still is not to be taken for one with nothing to do: says what a slow checkpoint waits for. */
+const tellWaiting = <A, E>(handle: CellHandle, context: SliceContext, checkpoint: Effect.Effect<A, E>) => {
+  const telling = Effect.suspend(() => {
+    const stuck = context.emitter.stuck()
+    return stuck === undefined
+      ? handle.pause("database-unavailable", { message: "the last checkpoint is not stored yet" })
+      : handle.pause("alerts-undelivered", { message: stuck })
+  })
+  return Effect.raceFirst(
+    checkpoint,
+    Effect.sleep(SLOW_CHECKPOINT).pipe(Effect.zipRight(telling), Effect.zipRight(Effect.never))
+  ).pipe(
+    Effect.ensuring(
+      Effect.zipRight(handle.resume("database-unavailable"), handle.resume("alerts-undelivered"))
+    )
+  )
+}
 
 /** Where in the interval between checkpoints a partition has its own: any number of them lies evenly (golden ratio). */
 const phaseOf = (partition: number): number => (partition * 0.618_033_988_749_895) % 1

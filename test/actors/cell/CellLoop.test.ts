@@ -233,6 +233,37 @@ describe("a defect on an alert's way out", () => {
   })
 })
 
+describe("a checkpoint that hangs", () => {
+  it("lets the cell go on until the next is due, then the cell says why it waits; a stop loses nothing", {
+    timeout: 60_000
+  }, async () => {
+    const folder = join(root, "hanging")
+    let saves = 0
+    let hangs = true
+    const beforeSave = () => Effect.suspend(() => (++saves > 1 && hangs ? Effect.never : Effect.void))
+    const world = await startWorld(folder, definition, { beforeSave })
+    await world.append(eventsOf(5, 500))
+    await until("a second checkpoint", async () => {
+      await world.append(eventsOf(6, 10))
+      return saves === 2 ? true : undefined
+    })
+    const status = await until("the cell to wait", async () => {
+      const now = await world.inspect()
+      return now.paused === null ? undefined : now
+    })
+    expect(status.paused).toBe("database-unavailable")
+    expect(status.pauseDetail).toContain("checkpoint")
+    hangs = false
+    await world.stop()
+    const end = (await readEmbedded(folder, definition.source.topic)).records.length
+    await calm(folder, end)
+    const again = join(root, "hanging-again")
+    await rewind(folder, again, { log: true })
+    await calm(again, end)
+    expect(await stateIn(folder)).toEqual(await stateIn(again))
+  })
+})
+
 describe("F18 a stretch of the log that nobody can read: I4", () => {
   it("is buried by its offsets wherever it lies among readable records", { timeout: 60_000 }, async () => {
     const folder = join(root, "stretch")
