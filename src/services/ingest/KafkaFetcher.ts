@@ -1,6 +1,7 @@
 // Fetches for all readers of a process together: one request after the other at each broker, for every partition
 // whose reader has taken what came before. A state machine on promises, outside Effect: a fetch is too frequent.
 import { type ClusterClient, KafkaErrorCode, OFFSET_OUT_OF_RANGE, PartitionMissing } from "./KafkaClient.ts"
+import { makeHolder } from "./KafkaHolder.ts"
 import type { FetchedPartition, FetchRequest, WantedPartition } from "./kafkaFetch.ts"
 import { roomFor } from "./kafkaFrames.ts"
 
@@ -87,7 +88,7 @@ interface FeedState {
 /** The fetching at one broker. */
 interface Session {
   readonly nodeId: string
-  readonly client: Holder
+  readonly client: ReturnType<typeof makeHolder>
   /** All feeds of partitions that this broker leads; the first in line come first in a request. */
   line: Array<FeedState>
   requests: number
@@ -99,30 +100,6 @@ interface Session {
 }
 
 const nothing = Buffer.alloc(0)
-
-/** A connection that is made when first needed and thrown away after trouble. */
-const makeHolder = (connect: () => Promise<ClusterClient>) => {
-  let current: Promise<ClusterClient> | undefined
-  return {
-    get: (): Promise<ClusterClient> => {
-      if (current !== undefined) return current
-      const made = connect()
-      current = made
-      made.catch(() => {
-        if (current === made) current = undefined
-      })
-      return made
-    },
-    discard: () => {
-      current?.then(
-        (made) => made.close(),
-        () => undefined
-      )
-      current = undefined
-    }
-  }
-}
-type Holder = ReturnType<typeof makeHolder>
 
 /** Rejects where `promise` is not settled within `millis`. */
 const within = <A>(promise: Promise<A>, millis: number): Promise<A> =>
