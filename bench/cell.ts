@@ -34,6 +34,7 @@ type Pass = () => Promise<number>
 const noEmitter: Emitter = {
   offer: () => Effect.void,
   flushed: Effect.void,
+  broken: Effect.never,
   stuck: () => undefined
 }
 

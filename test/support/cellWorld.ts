@@ -24,6 +24,8 @@ import { layerSqlite } from "../../src/services/runtime/Database.ts"
 import { defaultConfig, type RunnerConfig, Settings } from "../../src/services/runtime/Settings.ts"
 import { Streams } from "../../src/services/runtime/Streams.ts"
 import type { LoadedModel } from "../../src/services/score/Scorer.ts"
+import { Checkpoint } from "../../src/services/state/Checkpoint.ts"
+import { DeviceChanges } from "../../src/services/state/DeviceChanges.ts"
 import * as SqlActorStore from "../../src/services/state/SqlActorStore.ts"
 import * as SqlCheckpoint from "../../src/services/state/SqlCheckpoint.ts"
 
@@ -32,6 +34,10 @@ export interface Tampering {
   readonly batch?: (batch: RecordBatch) => RecordBatch
   /** The one model there is. */
   readonly model?: LoadedModel
+  /** Comes before devices take alerts. */
+  readonly beforeAlerts?: () => Effect.Effect<void>
+  /** Comes before a checkpoint is written. */
+  readonly beforeSave?: () => Effect.Effect<void>
   readonly settings?: Partial<RunnerConfig["cell"]>
 }
 
@@ -97,14 +103,30 @@ export const startWorld = async (
         ? Effect.fail(new ModelRefused({ model: digest, reason: "missing-file", detail: "there is none" }))
         : Effect.succeed(tampering.model)
   })
+  const changes = Layer.effect(
+    DeviceChanges,
+    Effect.map(DeviceChanges, (inner) => ({
+      ...inner,
+      takeAlerts: (alerts: Parameters<typeof inner.takeAlerts>[0]) =>
+        Effect.zipRight(tampering.beforeAlerts?.() ?? Effect.void, inner.takeAlerts(alerts))
+    }))
+  ).pipe(Layer.provide(DeviceBatches.layer))
+  const checkpoint = Layer.effect(
+    Checkpoint,
+    Effect.map(Checkpoint, (inner) => ({
+      ...inner,
+      save: (write: Parameters<typeof inner.save>[0]) =>
+        Effect.zipRight(tampering.beforeSave?.() ?? Effect.void, inner.save(write))
+    }))
+  ).pipe(Layer.provide(SqlCheckpoint.layer))
   const layer = Cell.layer.pipe(
-    Layer.provideMerge(DeviceBatches.layer),
+    Layer.provideMerge(changes),
     Layer.provideMerge(
       Layer.mergeAll(
         streams,
         DeadLetters.layer({ partitions: 1 }),
         Cells.layer,
-        SqlCheckpoint.layer,
+        checkpoint,
         SqlActorStore.layer,
         models
       )

@@ -7,6 +7,7 @@ import { EventLog, type PartitionReader } from "../../services/ingest/EventLog.t
 import { Metrics } from "../../services/observe/Metrics.ts"
 import { Settings } from "../../services/runtime/Settings.ts"
 import type { ServedStream } from "../../services/runtime/Streams.ts"
+import { turn } from "../../services/runtime/turn.ts"
 import { Checkpoint } from "../../services/state/Checkpoint.ts"
 import { applyRecorded } from "./CellCommands.ts"
 import type { CellHandle } from "./CellHandle.ts"
@@ -19,11 +20,13 @@ import type { SliceContext } from "./SliceContext.ts"
 
 /** Lets sockets, timers and other cells have their turn after this much work without a pause, milliseconds. */
 const TURN_MILLIS = 4
-const pauseForOthers = Effect.async<void>((resume) => {
-  setImmediate(() => resume(Effect.void))
-})
 /** How long to wait before a log or database that failed is tried again. */
 const RETRY_WAIT = "500 millis"
+
+/** How long offsets may take to be committed. */
+const COMMIT_TIMEOUT = "1 second"
+/** A cell that waits longer than this for its checkpoint says so. */
+const SLOW_CHECKPOINT = "2 seconds"
 
 /** Everything that ends a run of the loop; the supervisor decides what then. */
 export type CellFailure = LogUnavailable | OffsetOutOfRange | StorageUnavailable | Fenced | CorruptState
@@ -83,7 +86,7 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
       const save = (taken: Snapshot) =>
         Effect.gen(function* () {
           const from = performance.now()
-          yield* Effect.onInterrupt(emitter.flushed, () => Effect.sync(taken.lost))
+          yield* emitter.flushed
           yield* writeSnapshot(store, taken)
           const { nextOffset } = taken.write
           handle.checkpointed(
@@ -92,7 +95,8 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
             taken.bytes,
             performance.now() - from
           )
-          yield* reader.commit(nextOffset).pipe(Effect.ignore)
+          // For lag tools alone: no checkpoint waits for a coordinator that does not answer.
+          yield* reader.commit(nextOffset).pipe(Effect.timeout(COMMIT_TIMEOUT), Effect.ignore)
         })
 
       yield* handle.attach(context)
@@ -108,7 +112,7 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
       yield* Effect.logInfo("cell started").pipe(
         Effect.annotateLogs({ epoch, offset: restored.core.nextOffset })
       )
-      return yield* loop(handle, context, reader, snapshot, save)
+      return yield* Effect.raceFirst(loop(handle, context, reader, snapshot, save), emitter.broken)
     })
   )
 
@@ -126,7 +130,7 @@ const loop = (
     /** The checkpoint under way, waited for; with the database away the cell stands still until one is stored. */
     const saved = Effect.suspend(() => {
       if (saving === undefined) return Effect.void
-      const waiting = Fiber.join(saving)
+      const waiting = tellWaiting(handle, context, Fiber.join(saving))
       saving = undefined
       return Effect.catchTag(waiting, "StorageUnavailable", () =>
         handle.locked(insist(handle, "database-unavailable", Effect.flatMap(snapshot, save)))
@@ -135,7 +139,7 @@ const loop = (
     // Cells that start together take turns: their snapshots would otherwise hold the event loop one after the other.
     let lastCheckpoint = performance.now() - phaseOf(context.key.partition) * settings.cell.checkpointEvery
     let lastOffset = core.nextOffset
-    let turn = performance.now()
+    let begun = performance.now()
     for (;;) {
       const batch = yield* insist(handle, "log-unavailable", reader.fetch(wait))
       if (batch === undefined) handle.idle()
@@ -143,9 +147,9 @@ const loop = (
         let from = 0
         do {
           from = yield* handle.locked(nextSlice(handle, context, batch, from))
-          if (performance.now() - turn > TURN_MILLIS) {
-            yield* pauseForOthers
-            turn = performance.now()
+          if (performance.now() - begun > TURN_MILLIS) {
+            yield* turn
+            begun = performance.now()
           }
         } while (from < batch.count)
       }
@@ -166,6 +170,24 @@ const loop = (
       }
     }
   })
+
+/** A cell that stands still is not to be taken for one with nothing to do: says what a slow checkpoint waits for. */
+const tellWaiting = <A, E>(handle: CellHandle, context: SliceContext, checkpoint: Effect.Effect<A, E>) => {
+  const telling = Effect.suspend(() => {
+    const stuck = context.emitter.stuck()
+    return stuck === undefined
+      ? handle.pause("database-unavailable", { message: "the last checkpoint is not stored yet" })
+      : handle.pause("alerts-undelivered", { message: stuck })
+  })
+  return Effect.raceFirst(
+    checkpoint,
+    Effect.sleep(SLOW_CHECKPOINT).pipe(Effect.zipRight(telling), Effect.zipRight(Effect.never))
+  ).pipe(
+    Effect.ensuring(
+      Effect.zipRight(handle.resume("database-unavailable"), handle.resume("alerts-undelivered"))
+    )
+  )
+}
 
 /** Where in the interval between checkpoints a partition has its own: any number of them lies evenly (golden ratio). */
 const phaseOf = (partition: number): number => (partition * 0.618_033_988_749_895) % 1

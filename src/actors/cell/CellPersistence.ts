@@ -24,7 +24,10 @@ export interface RestoredCell {
   readonly commands: Array<RecordedCommand>
   readonly shape: string
   readonly base: BasePages
+  /** Number of the last snapshot. Each has its own: one whose writer never heard of it may be stored all the same. */
   seq: number
+  /** Gives up the last snapshot while it is not known to be stored. */
+  unsettled: (() => void) | undefined
   idsWritten: number
   dictionariesWritten: Array<number>
 }
@@ -79,6 +82,7 @@ export const restoreCell = (key: CellKey, plan: StreamPlan, epoch: number) =>
       shape,
       base,
       seq: stored?.seq ?? 0,
+      unsettled: undefined,
       idsWritten: 0,
       dictionariesWritten: plan.categories.map(() => 0)
     }
@@ -148,16 +152,20 @@ export const restoreCell = (key: CellKey, plan: StreamPlan, epoch: number) =>
 export interface Snapshot {
   readonly write: CheckpointWrite
   readonly bytes: number
-  /** To be called once: it is stored, or it is not and goes into the next one. One snapshot at a time. */
+  /** It is stored; or nobody knows, and all of it goes into the next one. The first call counts. */
   readonly kept: () => void
   readonly lost: () => void
 }
 
-/** Takes what has changed since the last snapshot. */
+/**
+ * Takes what has changed since the last snapshot that was stored; one that nobody has told the end of, as after an
+ * interruption, is lost with this.
+ */
 export const takeSnapshot = (key: CellKey, epoch: number, cell: RestoredCell): Snapshot => {
   const { core, base } = cell
+  cell.unsettled?.()
   const rows = takeDirty(core.columns)
-  const seq = cell.seq + 1
+  const seq = ++cell.seq
   const { devices } = core
   const blobs = new Map<string, Uint8Array>()
   blobs.set("cell", encodeCellState(core.state))
@@ -182,6 +190,18 @@ export const takeSnapshot = (key: CellKey, epoch: number, cell: RestoredCell): S
   let bytes = delta?.length ?? 0
   for (const blob of blobs.values()) bytes += blob.length
   for (const page of pages) bytes += page.bytes.length
+  let open = true
+  const settling = (settle: () => void) => () => {
+    if (!open) return
+    open = false
+    cell.unsettled = undefined
+    settle()
+  }
+  const lost = settling(() => {
+    returnDirty(core.columns, rows)
+    core.changed = true
+  })
+  cell.unsettled = lost
   return {
     write: {
       key,
@@ -196,20 +216,16 @@ export const takeSnapshot = (key: CellKey, epoch: number, cell: RestoredCell): S
       dropDeltasBelow: base.dropBelow(devices, turn, seq)
     },
     bytes,
-    kept: () => {
-      cell.seq = seq
+    kept: settling(() => {
       cell.idsWritten = idsWritten
       cell.dictionariesWritten = dictionaries
       for (const page of turn) base.wrote(page, seq, devices)
-    },
-    lost: () => {
-      returnDirty(core.columns, rows)
-      core.changed = true
-    }
+    }),
+    lost
   }
 }
 
-/** Stores a snapshot. Interrupted, it may be stored all the same; the next one then replaces it. */
+/** Stores a snapshot. Interrupted, it may be stored all the same; the next one then holds all of it once more. */
 export const writeSnapshot = (store: Checkpoint["Type"], snapshot: Snapshot) =>
   store.save(snapshot.write).pipe(
     Effect.tapErrorCause(() => Effect.sync(snapshot.lost)),

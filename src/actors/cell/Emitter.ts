@@ -1,5 +1,5 @@
 // Takes a cell's alerts and dead letters out of the hot loop and to where they belong, in order, until they are there.
-import { Deferred, Effect, Queue, Schedule, type Scope } from "effect"
+import { Cause, Deferred, Effect, Exit, Queue, Schedule, type Scope } from "effect"
 import type { DeadLetter } from "../../schema/event/DeadLetter.ts"
 import type { Alert } from "../../schema/verdict/Alert.ts"
 import { alertCloudEvent } from "../../schema/verdict/alertCloudEvent.ts"
@@ -18,6 +18,12 @@ const SLICES_AT_ONCE = 64
 /** First wait, doubling to 5 s, for ever: nothing is dropped, the cell waits. */
 const again = Schedule.exponential("50 millis").pipe(Schedule.union(Schedule.spaced("5 seconds")))
 
+/** The end of a lane as a defect: an interruption that passed for the cell's own would end it for good. */
+const endOf = (exit: Exit.Exit<never>): Cause.Cause<never> =>
+  Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)
+    ? exit.cause
+    : Cause.die(new Error("the emitter has stopped"))
+
 interface Slice {
   readonly alerts: ReadonlyArray<Alert>
   readonly letters: ReadonlyArray<DeadLetter>
@@ -26,14 +32,22 @@ interface Slice {
 export interface Emitter {
   /** Waits while the queue is full. */
   readonly offer: (slice: Slice) => Effect.Effect<void>
-  /** Completes when all that was offered before is durable where it belongs. */
+  /** Completes when all that was offered before is durable where it belongs; dies as `broken` does. */
   readonly flushed: Effect.Effect<void>
+  /** Never completes, and dies of what its own code failed on: nothing leaves any more, and the cell must start anew. */
+  readonly broken: Effect.Effect<never>
   /** Why output is stuck, if it is. */
   readonly stuck: () => string | undefined
 }
 
-/** Sends slices in order, as many together as are there; whoever offers waits while too many do. */
-const makeLane = <R>(send: (slices: ReadonlyArray<Slice>) => Effect.Effect<void, never, R>) =>
+/**
+ * Sends slices in order, as many together as are there; whoever offers waits while too many do. `broken` hears of
+ * the end, which only a defect brings before the scope closes.
+ */
+const makeLane = <R>(
+  broken: Deferred.Deferred<never>,
+  send: (slices: ReadonlyArray<Slice>) => Effect.Effect<void, never, R>
+) =>
   Effect.gen(function* () {
     const queue = yield* Queue.bounded<Slice>(QUEUE_SLICES)
     let offered = 0
@@ -54,6 +68,7 @@ const makeLane = <R>(send: (slices: ReadonlyArray<Slice>) => Effect.Effect<void,
         )
       ),
       Effect.forever,
+      Effect.onExit((exit) => Deferred.failCause(broken, endOf(exit))),
       Effect.forkScoped
     )
     return {
@@ -82,20 +97,24 @@ export const makeEmitter = (
     const deadLetters = yield* DeadLetters
     const changes = yield* DeviceChanges
     const encoder = new TextEncoder()
-    let stuck: string | undefined
+    /** What does not work at the moment, by what it is for: one may go on while another waits. */
+    const stuck = new Map<string, string>()
 
     /** Tries until it works, saying why it doesn't meanwhile. */
-    const insist = <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>
+    const insist = <A, E extends { readonly message: string }, R>(
+      what: string,
+      effect: Effect.Effect<A, E, R>
+    ) =>
       effect.pipe(
         Effect.tapError((error) =>
           Effect.suspend(() => {
-            const first = stuck === undefined
-            stuck = error.message
+            const first = !stuck.has(what)
+            stuck.set(what, error.message)
             return first ? Effect.logWarning("alerts are not delivered yet", error.message) : Effect.void
           })
         ),
         Effect.retry(again),
-        Effect.tap(() => Effect.sync(() => void (stuck = undefined))),
+        Effect.tap(() => Effect.sync(() => void stuck.delete(what))),
         Effect.orDie
       )
 
@@ -114,17 +133,19 @@ export const makeEmitter = (
       const letters = slices.flatMap((slice) => slice.letters)
       return Effect.all(
         [
-          alerts.length === 0 ? Effect.void : insist(append(alerts)),
-          letters.length === 0 ? Effect.void : insist(deadLetters.write(letters))
+          alerts.length === 0 ? Effect.void : insist("records", append(alerts)),
+          letters.length === 0 ? Effect.void : insist("letters", deadLetters.write(letters))
         ],
         { concurrency: "unbounded", discard: true }
       )
     }
 
     // Two lanes: an alert's record doesn't wait until the devices of the alerts before it have written theirs.
-    const records = yield* makeLane(sendRecords)
-    const devices = yield* makeLane((slices) =>
-      insist(changes.takeAlerts(slices.flatMap((slice) => slice.alerts)))
+    const end = yield* Deferred.make<never>()
+    const broken = Deferred.await(end)
+    const records = yield* makeLane(end, sendRecords)
+    const devices = yield* makeLane(end, (slices) =>
+      insist("devices", changes.takeAlerts(slices.flatMap((slice) => slice.alerts)))
     )
 
     return {
@@ -138,7 +159,8 @@ export const makeEmitter = (
                 Effect.zipRight(records.offer(slice)),
                 Effect.zipRight(slice.alerts.length === 0 ? Effect.void : devices.offer(slice))
               ),
-      flushed: Effect.zipRight(records.flushed, devices.flushed),
-      stuck: () => stuck
+      flushed: Effect.raceFirst(Effect.zipRight(records.flushed, devices.flushed), broken),
+      broken,
+      stuck: () => stuck.values().next().value
     }
   })

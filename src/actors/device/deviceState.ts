@@ -116,9 +116,3 @@ export const passTime = (record: DeviceRecord, watermark: number, timing: Incide
     ? record
     : { ...record, incident, override, version: record.version + 1 }
 }
-
-/** Must the actor stay resident? Only while there is something to remember that is still moving. */
-export const matters = (record: DeviceRecord): boolean =>
-  (record.incident !== null && record.incident.status !== "resolved") ||
-  record.quarantine !== null ||
-  record.override !== null

@@ -122,8 +122,8 @@ const make = (options: EmbeddedLogOptions) =>
         )
       })
 
-    /** The ends of the partitions that are read, by topic and partition. */
-    const tails = new Map<number, LogTail>()
+    /** The ends of the partitions that are read now, by topic and partition, and by how many readers. */
+    const tails = new Map<number, { readonly tail: LogTail; readers: number }>()
     const placeOf = (topic: number, partition: number) => topic * PARTITIONS_MAX + partition
 
     // SQLite's data version moves only when another connection commits.
@@ -135,14 +135,14 @@ const make = (options: EmbeddedLogOptions) =>
           const [{ data_version }] = yield* seen
           if (version !== data_version) {
             version = data_version
-            for (const tail of tails.values()) tail.wake(true)
+            for (const { tail } of tails.values()) tail.wake(true)
           }
         }).pipe(
           Effect.ignore,
           Effect.zipRight(Effect.sleep(limits.pollMillis)),
           Effect.zipRight(Clock.currentTimeMillis),
           Effect.tap((now) => {
-            for (const tail of tails.values()) tail.expire(now)
+            for (const { tail } of tails.values()) tail.expire(now)
           })
         )
       )
@@ -228,9 +228,9 @@ const make = (options: EmbeddedLogOptions) =>
         append.done(Exit.succeed(answers[g]))
       })
       for (const [place, { block }] of stretches) {
-        const tail = tails.get(place)
-        tail?.push(block as TailBlock)
-        tail?.wake(false)
+        const held = tails.get(place)
+        held?.tail.push(block as TailBlock)
+        held?.tail.wake(false)
       }
     }
 
@@ -261,17 +261,26 @@ const make = (options: EmbeddedLogOptions) =>
         : appendTo(topic, records, found)
     }
 
-    const tailOf = (topic: number, partition: number): LogTail => {
-      const place = placeOf(topic, partition)
-      const found = tails.get(place)
-      if (found !== undefined) return found
-      const made = makeLogTail(limits.tailBytesMax)
-      tails.set(place, made)
-      return made
-    }
+    /** Kept while somebody reads: a look at a topic must not hold its end in memory for good. */
+    const tailOf = (topic: number, partition: number) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const place = placeOf(topic, partition)
+          const held = tails.get(place) ?? { tail: makeLogTail(limits.tailBytesMax), readers: 0 }
+          tails.set(place, held)
+          held.readers++
+          return held
+        }),
+        (held) =>
+          Effect.sync(() => {
+            if (--held.readers === 0) tails.delete(placeOf(topic, partition))
+          })
+      )
     const open: (typeof EventLog.Service)["open"] = (opening) =>
       Effect.flatMap(lookUp(opening.topic, "read"), ({ id }) =>
-        openEmbeddedReader(sql, tailOf(id, opening.partition), limits, id, opening)
+        Effect.flatMap(tailOf(id, opening.partition), ({ tail }) =>
+          openEmbeddedReader(sql, tail, limits, id, opening)
+        )
       )
 
     const partitions = (topic: string) => Effect.map(lookUp(topic, "describe"), (found) => found.partitions)

@@ -98,6 +98,8 @@ export const openEmbeddedReader = (
       const rows = yield* sql<{ data: ArrayBuffer | Uint8Array }>`SELECT data FROM blocks
         WHERE topic = ${id} AND partition = ${partition} AND base >= ${sizes[0].base}
           AND base <= ${sizes[taken - 1].base} ORDER BY base`
+      // Retention has removed the first of them in between.
+      if (rows.length < taken) return yield* outOfRange(position, yield* bounds)
       return take(
         rows.map(({ data }, i) => ({ ...sizes[i], data: bytesOf(data) })),
         held.end

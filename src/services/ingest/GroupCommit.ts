@@ -1,6 +1,7 @@
 // Gathers appends that wait at the same time into groups, so that a log pays for durability once a group.
 import { Clock, Effect, Exit, type Scope } from "effect"
 import { LogUnavailable } from "../../schema/error/IngestError.ts"
+import { turn } from "../runtime/turn.ts"
 import type { Appended, NewRecord } from "./EventLog.ts"
 import { partitionOf } from "./partition.ts"
 import { makeSpacing } from "./spacing.ts"
@@ -64,11 +65,6 @@ export const makePlacement = () => {
   }
 }
 
-/** One round of the event loop: whatever has arrived is read. */
-const socketsTurn = Effect.async<void>((resume) => {
-  setImmediate(() => resume(Effect.void))
-})
-
 /** The pace of disks and sockets, whatever clock a test has put in the place of the real one. */
 const realClock = Clock.make()
 
@@ -131,7 +127,7 @@ export const makeGroupCommit = (
       if (wait > 0) yield* Effect.withClock(Effect.sleep(wait), realClock)
       // Requests that are already at the door come in with this group: a write may hold the event loop, and
       // without a turn for the sockets every one of them would pay for a group of its own.
-      else yield* socketsTurn
+      else yield* turn
       let count = 0
       let size = 0
       while (count < queue.length && (count === 0 || size + queue[count].size <= limits.groupBytesMax)) {
@@ -140,7 +136,17 @@ export const makeGroupCommit = (
       spacing.closed(count)
       return queue.splice(0, count)
     })
-    const writing = Effect.flatMap(nextGroup, (group) => Effect.tap(write(group), spacing.written))
+    const writing = Effect.flatMap(nextGroup, (group) =>
+      // A defect is this group's alone: the appends after it still need their writer.
+      Effect.catchAllDefect(write(group), (defect) =>
+        Effect.sync(() => {
+          const detail = `it can't be written: ${defect instanceof Error ? defect.message : String(defect)}`
+          for (const { done, topic } of group) {
+            done(Exit.fail(new LogUnavailable({ topic, operation: "append", detail })))
+          }
+        })
+      ).pipe(Effect.tap(spacing.written))
+    )
     yield* Effect.forkScoped(Effect.forever(writing))
     return (topic, records, partitions) =>
       Effect.async((resume) => {

@@ -1,6 +1,7 @@
 // Fetches for all readers of a process together: one request after the other at each broker, for every partition
 // whose reader has taken what came before. A state machine on promises, outside Effect: a fetch is too frequent.
 import { type ClusterClient, KafkaErrorCode, OFFSET_OUT_OF_RANGE, PartitionMissing } from "./KafkaClient.ts"
+import { makeHolder } from "./KafkaHolder.ts"
 import type { FetchedPartition, FetchRequest, WantedPartition } from "./kafkaFetch.ts"
 import { roomFor } from "./kafkaFrames.ts"
 
@@ -24,6 +25,11 @@ export interface FetcherLimits {
   readonly pacedBytes: number
   /** In one response, shared evenly by the partitions that it is asked for. */
   readonly responseBytesMax: number
+  /**
+   * No share is smaller, or with many partitions it would hold no batch: a broker sends one that is larger than its
+   * share only to the first in line.
+   */
+  readonly shareBytesMin: number
   /** A request that has neither an answer nor an error after this is given up, with its connection. */
   readonly stallMillis: number
   /** Trouble is retried this long, at the same offset, before it is the reader's. */
@@ -72,6 +78,9 @@ interface FeedState {
   current: Buffer
   spare: Buffer
   failure: unknown
+  /** Numbers of the last request that it took part in, and of the last that brought it something. */
+  askedAt: number
+  servedAt: number
   /** When trouble began, −1 without any. */
   failingSince: number
   pause: number
@@ -82,9 +91,10 @@ interface FeedState {
 /** The fetching at one broker. */
 interface Session {
   readonly nodeId: string
-  readonly client: Holder
+  readonly client: ReturnType<typeof makeHolder>
   /** All feeds of partitions that this broker leads; the first in line come first in a request. */
   line: Array<FeedState>
+  requests: number
   running: boolean
   timer: NodeJS.Timeout | undefined
   immediate: NodeJS.Immediate | undefined
@@ -93,30 +103,6 @@ interface Session {
 }
 
 const nothing = Buffer.alloc(0)
-
-/** A connection that is made when first needed and thrown away after trouble. */
-const makeHolder = (connect: () => Promise<ClusterClient>) => {
-  let current: Promise<ClusterClient> | undefined
-  return {
-    get: (): Promise<ClusterClient> => {
-      if (current !== undefined) return current
-      const made = connect()
-      current = made
-      made.catch(() => {
-        if (current === made) current = undefined
-      })
-      return made
-    },
-    discard: () => {
-      current?.then(
-        (made) => made.close(),
-        () => undefined
-      )
-      current = undefined
-    }
-  }
-}
-type Holder = ReturnType<typeof makeHolder>
 
 /** Rejects where `promise` is not settled within `millis`. */
 const within = <A>(promise: Promise<A>, millis: number): Promise<A> =>
@@ -149,6 +135,7 @@ export const makeKafkaFetcher = (
         nodeId,
         client: makeHolder(connect),
         line: [],
+        requests: 0,
         running: false,
         timer: undefined,
         immediate: undefined,
@@ -174,6 +161,7 @@ export const makeKafkaFetcher = (
 
   /** Finds the broker of a feed that wants something, and takes part in its requests. */
   const place = async (feed: FeedState, isStale: boolean) => {
+    if (closed) return
     try {
       const nodeId = await within(
         control.get().then(async (client) => {
@@ -184,6 +172,8 @@ export const makeKafkaFetcher = (
       )
       if (closed || feed.status !== "wanted" || feed.session !== undefined) return
       feed.session = sessionOf(nodeId)
+      // Each broker's requests have numbers of their own.
+      feed.askedAt = feed.servedAt = 0
       feed.session.line.push(feed)
       schedule(feed.session)
     } catch (cause) {
@@ -241,7 +231,7 @@ export const makeKafkaFetcher = (
   }
 
   const requestOf = (session: Session, asked: ReadonlyArray<FeedState>): FetchRequest => {
-    const share = Math.floor(limits.responseBytesMax / asked.length)
+    const share = Math.max(limits.shareBytesMin, Math.floor(limits.responseBytesMax / asked.length))
     const wanted: ReadonlyArray<WantedPartition> = asked.map(({ topic, partition, offset, bytesMax }) => ({
       topic,
       partition,
@@ -260,11 +250,19 @@ export const makeKafkaFetcher = (
     const asked: Array<FeedState> = []
     for (const feed of session.line) {
       // A broker answers a partition once: where two readers have the same, they take turns.
-      const isTwin = (other: FeedState) => other.partition === feed.partition && other.topic === feed.topic
-      if (feed.status === "wanted" && !asked.some(isTwin)) asked.push(feed)
+      if (feed.status !== "wanted") continue
+      const twin = asked.findIndex(
+        (other) => other.partition === feed.partition && other.topic === feed.topic
+      )
+      if (twin < 0) asked.push(feed)
+      else if (feed.askedAt < asked[twin].askedAt) asked[twin] = feed
     }
     if (asked.length === 0) return
-    for (const feed of asked) feed.status = "asked"
+    session.requests++
+    for (const feed of asked) {
+      feed.status = "asked"
+      feed.askedAt = session.requests
+    }
     session.running = true
     session.requestedAt = performance.now()
     try {
@@ -285,7 +283,6 @@ export const makeKafkaFetcher = (
     parts: ReadonlyArray<FetchedPartition>
   ) => {
     let bytes = 0
-    const served = new Set<FeedState>()
     asked.forEach((feed, i) => {
       if (feed.status !== "asked") return
       const isPart = (part: FetchedPartition) =>
@@ -302,7 +299,7 @@ export const makeKafkaFetcher = (
         return
       }
       bytes += part.records.length
-      served.add(feed)
+      feed.servedAt = session.requests
       feed.status = "arrived"
       feed.spare = roomFor(feed.spare, part.records.length)
       const length = part.records.copy(feed.spare)
@@ -310,11 +307,10 @@ export const makeKafkaFetcher = (
       wake(feed)
     })
     session.trickles = bytes < limits.pacedBytes
-    // First in the next request is who was not in this one, then who got nothing, as a full response leaves out.
-    if (served.size > 0 || asked.length < session.line.length) {
-      const wasAsked = new Set(asked)
-      const rank = (feed: FeedState) => (served.has(feed) ? 2 : wasAsked.has(feed) ? 1 : 0)
-      session.line.sort((a, b) => rank(a) - rank(b))
+    // Whoever got something last comes last, whether or not it took part since: a full response leaves out who stands
+    // behind, and those who are busy in turn must not keep another from the front.
+    if (bytes > 0 || asked.length < session.line.length) {
+      session.line.sort((a, b) => a.servedAt - b.servedAt || a.askedAt - b.askedAt)
     }
   }
 
@@ -329,6 +325,8 @@ export const makeKafkaFetcher = (
       fetched: undefined,
       current: nothing,
       spare: nothing,
+      askedAt: 0,
+      servedAt: 0,
       failure: undefined,
       failingSince: -1,
       pause: 0,

@@ -39,6 +39,8 @@ export const kafkaLimits = {
   busyPaceMillis: 8,
   pacedBytes: 524_288,
   responseBytesMax: 4 * 1_048_576,
+  /** Several of a producer's batches as they are by default. */
+  shareBytesMin: 131_072,
   stallMillis: 20_000,
   retryMinMillis: 50,
   retryMaxMillis: 1_000,

@@ -2,7 +2,7 @@
 import { Clock, Effect, Runtime } from "effect"
 
 export interface Deadlines {
-  /** Calls `late` once, at `at` (epoch ms) or up to a tick later. The answer calls it off. */
+  /** Calls `late` once, at `at` (epoch ms) or up to a tick later. The answer calls it off. What it throws is logged. */
   readonly add: (at: number, late: () => void) => () => void
 }
 
@@ -21,7 +21,12 @@ export const makeDeadlines = (tickMillis: number): Effect.Effect<Deadlines> =>
       for (const entry of entries) {
         if (entry.at > now) continue
         entries.delete(entry)
-        entry.late()
+        try {
+          entry.late()
+        } catch (cause) {
+          // The others are not to wait for ever because of one.
+          runFork(Effect.logError("A deadline's own code failed", cause))
+        }
       }
       runs = entries.size > 0
       return runs

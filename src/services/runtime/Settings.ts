@@ -64,7 +64,10 @@ export const RunnerConfig = Schema.Struct({
     depthMax: Schema.optionalWith(Schema.Int.pipe(Schema.between(2, 512)), { default: () => 32 }),
     checkpointEvery: millis(5_000),
     checkpointEventsMax: Schema.optionalWith(events, { default: () => 500_000 }),
-    dedupeEventsMax: Schema.optionalWith(events, { default: () => 65_536 }),
+    /** Held in memory, about 20 to 28 bytes each, for every partition. */
+    dedupeEventsMax: Schema.optionalWith(Schema.Int.pipe(Schema.between(1, 16_777_216)), {
+      default: () => 65_536
+    }),
     idleWait: millis(250),
     restartDelayMin: millis(100),
     restartDelayMax: millis(10_000)

@@ -6,8 +6,17 @@ import { aligned, BadDelta, checksum } from "./badDelta.ts"
 /** Entries in one page of `encodeIdPage`. */
 export const ID_PAGE_ENTRIES = 4_096
 
-/** Remembers the last `capacity` ids: 12 bytes an id, and a table at most half full (8 to 16 bytes an id). */
+/** Beyond this an entry's number, its distance and one bit of its hash are more than a slot's 32 bits. */
+export const ID_WINDOW_MAX = 2 ** 26 - 1
+
+/**
+ * Remembers the last `capacity` ids, at most `ID_WINDOW_MAX`: 12 bytes an id, and a table at most half full (8 to
+ * 16 bytes an id).
+ */
 export const makeIdWindow = (capacity = 65_536): IdWindow => {
+  if (!(capacity >= 1 && capacity <= ID_WINDOW_MAX)) {
+    throw new RangeError(`an id window holds 1 to ${ID_WINDOW_MAX} ids, not ${capacity}`)
+  }
   let slots = 4
   while (slots < capacity * 2) slots *= 2
   return {

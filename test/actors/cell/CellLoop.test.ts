@@ -209,6 +209,61 @@ describe("F2 a cell that is stopped in the middle of a slice: I1 I2", () => {
   })
 })
 
+describe("a defect on an alert's way out", () => {
+  it("ends the run, and the next one brings the alert", { timeout: 60_000 }, async () => {
+    const folder = join(root, "defect")
+    let failed = 0
+    const beforeAlerts = () =>
+      Effect.suspend(() => (failed++ === 0 ? Effect.dieMessage("a failpoint at the devices") : Effect.void))
+    const world = await startWorld(folder, definition, { beforeAlerts })
+    await world.append(eventsOf(5, 1_000))
+    const status = await until("a checkpoint of all events", async () => {
+      const now = await world.inspect()
+      return now.checkpoint?.offset === 1_000 ? now : undefined
+    })
+    await world.stop()
+    expect(failed).toBeGreaterThan(1)
+    expect(status.epoch).toBe(2)
+    const again = join(root, "defect-again")
+    await rewind(folder, again, { log: true })
+    await calm(again, 1_000)
+    const alerts = await alertsOf(folder)
+    expect(alerts.length).toBeGreaterThan(0)
+    expect(alerts).toEqual(await alertsOf(again))
+  })
+})
+
+describe("a checkpoint that hangs", () => {
+  it("lets the cell go on until the next is due, then the cell says why it waits; a stop loses nothing", {
+    timeout: 60_000
+  }, async () => {
+    const folder = join(root, "hanging")
+    let saves = 0
+    let hangs = true
+    const beforeSave = () => Effect.suspend(() => (++saves > 1 && hangs ? Effect.never : Effect.void))
+    const world = await startWorld(folder, definition, { beforeSave })
+    await world.append(eventsOf(5, 500))
+    await until("a second checkpoint", async () => {
+      await world.append(eventsOf(6, 10))
+      return saves === 2 ? true : undefined
+    })
+    const status = await until("the cell to wait", async () => {
+      const now = await world.inspect()
+      return now.paused === null ? undefined : now
+    })
+    expect(status.paused).toBe("database-unavailable")
+    expect(status.pauseDetail).toContain("checkpoint")
+    hangs = false
+    await world.stop()
+    const end = (await readEmbedded(folder, definition.source.topic)).records.length
+    await calm(folder, end)
+    const again = join(root, "hanging-again")
+    await rewind(folder, again, { log: true })
+    await calm(again, end)
+    expect(await stateIn(folder)).toEqual(await stateIn(again))
+  })
+})
+
 describe("F18 a stretch of the log that nobody can read: I4", () => {
   it("is buried by its offsets wherever it lies among readable records", { timeout: 60_000 }, async () => {
     const folder = join(root, "stretch")

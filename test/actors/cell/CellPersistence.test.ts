@@ -1,5 +1,5 @@
 // A cell that is restored from any of its checkpoints goes on as if it had never stopped.
-import { Effect, Layer } from "effect"
+import { Deferred, Effect, Fiber, Layer } from "effect"
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { PAGE_ROWS } from "../../../src/actors/cell/basePages.ts"
@@ -149,5 +149,52 @@ describe("a cell restored from its checkpoints", () => {
     expect(run.pages).toBeGreaterThanOrEqual(60)
     // Three pages in turn, one a checkpoint: a delta is needed by three checkpoints at most, and a restart begins anew.
     expect(run.deltas).toBeLessThanOrEqual(8)
+  })
+
+  it("has what was stored without its writer hearing of it, and what came after", {
+    timeout: 60_000
+  }, async () => {
+    const values = recordsOf(5, 24_000, PAGE_ROWS + 100)
+    const stops = [
+      { at: 14_000, beyond: 0, outcome: "kept" as const, restart: false },
+      // Its page lies in the store from now on, and the cell does not know.
+      { at: 18_000, beyond: 0, outcome: "unheard" as const, restart: false }
+    ]
+    const run = await interrupted(values, stops)
+    expect(run.stored).toEqual(uninterrupted(values).state)
+  })
+
+  it("has what an interrupted write was about to store, whether or not it was stored", {
+    timeout: 60_000
+  }, async () => {
+    for (const stored of [true, false]) {
+      const values = recordsOf(7, 12_000, PAGE_ROWS + 100)
+      const state = await Effect.gen(function* () {
+        const store = yield* Checkpoint
+        const epoch = yield* store.claim(key, "a")
+        const cell = yield* restoreCell(key, chaosPlan, epoch)
+        const out = nothing()
+        const batch = batchOf(values)
+        runSlices(cell.core, batch, 0, 9_000, [511], out)
+        yield* writeSnapshot(store, takeSnapshot(key, epoch, cell))
+        runSlices(cell.core, batch, 9_000, 11_990, [511], out)
+        const begun = yield* Deferred.make<void>()
+        const hanging: Checkpoint["Type"] = {
+          ...store,
+          save: (write) =>
+            (stored ? store.save(write) : Effect.void).pipe(
+              Effect.zipRight(Deferred.succeed(begun, undefined)),
+              Effect.zipRight(Effect.never)
+            )
+        }
+        const writing = yield* Effect.fork(writeSnapshot(hanging, takeSnapshot(key, epoch, cell)))
+        yield* Deferred.await(begun)
+        yield* Fiber.interrupt(writing)
+        runSlices(cell.core, batch, 11_990, 12_000, [511], out)
+        yield* writeSnapshot(store, takeSnapshot(key, epoch, cell))
+        return stateOf((yield* restoreCell(key, chaosPlan, yield* store.claim(key, "b"))).core)
+      }).pipe(Effect.provide(services), Effect.runPromise)
+      expect(state).toEqual(uninterrupted(values).state)
+    }
   })
 })

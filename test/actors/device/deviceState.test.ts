@@ -1,6 +1,6 @@
 // The life of a device's incident, step by step.
 import { describe, expect, it } from "vitest"
-import { matters, newDevice, passTime, takeAlerts } from "../../../src/actors/device/deviceState.ts"
+import { newDevice, passTime, takeAlerts } from "../../../src/actors/device/deviceState.ts"
 import { AlertId } from "../../../src/schema/Ids.ts"
 import type { Alert } from "../../../src/schema/verdict/Alert.ts"
 
@@ -70,8 +70,6 @@ describe("an incident", () => {
     expect(passTime(quiet, 1_700, timing)).toBe(quiet)
     const resolved = passTime(quiet, 5_200, timing)
     expect(resolved.incident).toMatchObject({ status: "resolved", resolvedAt: 5_200 })
-    expect(matters(quiet)).toBe(true)
-    expect(matters(resolved)).toBe(false)
   })
 
   it("is followed by another once it has ended, whether or not anyone looked in between", () => {

@@ -55,6 +55,19 @@ describe("EmbeddedLog", () => {
     }).pipe(Effect.provide(EmbeddedLog.layer(fresh())))
   )
 
+  it.scoped("hands a later reader what came while nobody read", () =>
+    Effect.gen(function* () {
+      const log = yield* EventLog
+      yield* log.ensureTopic("t", 1)
+      const readAll = (count: number) =>
+        Effect.scoped(Effect.flatMap(log.open(opening), (reader) => take(reader, count)))
+      for (const [n, value] of ["a", "b", "c"].entries()) {
+        yield* log.append("t", records(value))
+        expect((yield* readAll(n + 1)).map((row) => row.value)).toEqual(["a", "b", "c"].slice(0, n + 1))
+      }
+    }).pipe(Effect.provide(EmbeddedLog.layer(fresh())))
+  )
+
   it.scoped("sees within one poll what another connection appended", () =>
     Effect.gen(function* () {
       const options = fresh()

@@ -49,6 +49,22 @@ describe("makeGroupCommit", () => {
     })
   )
 
+  it.scoped("fails the appends of a group that can't be written, and writes those after it", () =>
+    Effect.gen(function* () {
+      let writes = 0
+      const write = (group: ReadonlyArray<PendingAppend>) =>
+        Effect.sync(() => {
+          if (writes++ === 0) throw new Error("a failpoint")
+          for (const append of group) append.done(Exit.succeed([]))
+        })
+      const append = yield* makeGroupCommit({ pendingBytesMax: kib, groupBytesMax: kib }, write)
+      const error = yield* Effect.flip(append("t", sized(kib), [0]))
+      expect(error).toBeInstanceOf(LogUnavailable)
+      expect(error.detail).toContain("a failpoint")
+      yield* append("t", sized(kib), [0])
+    })
+  )
+
   it.scoped("closes a group at its bytes, and lets an append larger than that go alone", () =>
     Effect.gen(function* () {
       const log = yield* gated

@@ -15,6 +15,7 @@ const limits = {
   busyPaceMillis: 5,
   pacedBytes: 1_000,
   responseBytesMax: 8_000,
+  shareBytesMin: 200,
   stallMillis: 2_000,
   unavailableAfterMillis: 3_000,
   retryMinMillis: 50,
@@ -181,6 +182,35 @@ describe("who takes part", () => {
     }
     await (await next()).answer({ 0: "a", 1: "b" })
     expect(wantedOf(await next())).toEqual([2, 0, 1])
+  })
+
+  it("first whoever has waited longest, also when others are ready again before its turn", async () => {
+    const { next, open } = world()
+    const feeds = [open(0), open(1), open(2)]
+    const served: Array<number> = []
+    let busy: number | undefined
+    // A batch that is larger than a partition's share comes to the first in line alone.
+    for (let n = 0; n < 6; n++) {
+      const one = await next()
+      const first = wantedOf(one)[0]
+      served.push(first)
+      // Who was served before has read all of that while this request was under way.
+      if (busy !== undefined) {
+        feeds[busy].take()
+        feeds[busy].want(n)
+      }
+      await one.answer({ [first]: "x" })
+      busy = first
+    }
+    expect(served).toEqual([0, 1, 2, 0, 1, 2])
+  })
+
+  it("not with less than a common batch for each, however many there are", async () => {
+    const { next, open } = world()
+    for (let partition = 0; partition < 100; partition++) open(partition)
+    const { request } = await next()
+    expect(new Set(request.wanted.map(({ bytesMax }) => bytesMax))).toEqual(new Set([limits.shareBytesMin]))
+    expect(request.bytesMax).toBe(limits.responseBytesMax)
   })
 
   it("two readers of one partition in turns", async () => {

@@ -1,6 +1,6 @@
 // Many deadlines, one sleeper.
 import { describe, expect, it } from "@effect/vitest"
-import { Clock, Effect, TestClock } from "effect"
+import { Clock, Effect, Logger, TestClock } from "effect"
 import { makeDeadlines } from "../../../src/services/inspect/deadlines.ts"
 
 const TICK = 4
@@ -35,5 +35,22 @@ describe("deadlines", () => {
       }
       expect(told).toEqual([1, 2, 3])
     })
+  )
+
+  it.effect("are told although the code of another throws", () =>
+    Effect.gen(function* () {
+      const deadlines = yield* makeDeadlines(TICK)
+      const from = yield* Clock.currentTimeMillis
+      const told: Array<number> = []
+      deadlines.add(from + 10, () => {
+        throw new Error("a failpoint")
+      })
+      for (const after of [10, 20]) deadlines.add(from + after, () => told.push(after))
+      yield* TestClock.adjust(100)
+      expect(told).toEqual([10, 20])
+      deadlines.add(from + 110, () => told.push(110))
+      yield* TestClock.adjust(100)
+      expect(told).toEqual([10, 20, 110])
+    }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)))
   )
 })

@@ -107,10 +107,13 @@ describe("loadSettings", () => {
 
 describe("problems of settings", () => {
   it("tells unknown keys and wrong values with line, column, key and what is allowed, all at once", async () => {
-    expect(await problems("regoin: north\nhttp:\n  port: 99999\nrole: hub\n")).toEqual([
+    expect(
+      await problems("regoin: north\nhttp:\n  port: 99999\nrole: hub\ncell:\n  dedupeEventsMax: 67108864\n")
+    ).toEqual([
       "1:1 regoin: `regoin` is unknown; did you mean `region`?",
       "3:9 http.port: 99999 is not taken; write a whole number from 0 to 65535",
-      '4:7 role: "hub" is not taken; write one of `edge`, `region`'
+      '4:7 role: "hub" is not taken; write one of `edge`, `region`',
+      "6:20 cell.dedupeEventsMax: 67108864 is not taken; write a whole number from 1 to 16777216"
     ])
   })
 

@@ -5,6 +5,7 @@ import { BadDelta } from "../../../src/services/state/badDelta.ts"
 import {
   encodeIdPage,
   ID_PAGE_ENTRIES,
+  ID_WINDOW_MAX,
   idPagesSince,
   makeIdWindow,
   markRepeats,
@@ -20,6 +21,12 @@ describe("id window", () => {
     expect(seen(ids, 1, 2, 77)).toBe(1)
     expect(seen(ids, 1, 2, 78)).toBe(2)
     expect(seen(ids, 2, 1, 77)).toBe(0)
+  })
+
+  it("holds no more than its slots can name", () => {
+    for (const capacity of [0, ID_WINDOW_MAX + 1, Number.NaN]) {
+      expect(() => makeIdWindow(capacity)).toThrow(RangeError)
+    }
   })
 
   it("takes events without an id as new, every time", () => {
