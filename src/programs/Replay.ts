@@ -145,7 +145,7 @@ export const replay = (options: ReplayOptions, report: Report) =>
         for (let i = 0; i < core.alertCount; i++) alerted.add(core.alertEvent(i))
         for (let i = 0; i < core.count; i++) {
           if (core.isRepeat(i)) continue
-          const flagged = alerted.has(i) || core.isAnomalous(i, step)
+          const flagged = alerted.has(i) || core.isAnomalous(i)
           const anomaly = labelAt(batch, core.events.record[i], label)
           const energy = core.energyOf(i, step)
           judged.energies.push(Number.isNaN(energy) ? Number.NEGATIVE_INFINITY : energy)
