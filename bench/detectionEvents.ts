@@ -63,7 +63,8 @@ export const kdd: StreamSuite = {
   prepare: prepareKdd
 }
 
-// ---- Payments: April warms the customers' states, May trains, June is judged; a device is a customer.
+// ---- Payments: April warms the customers' states, May trains, June is judged; a device is a customer. Rankings hold
+// stolen credentials against normal payments; a day's list holds all payments, and every fraud in it counts.
 
 const DAY = 86_400_000
 const DAILY_LIST = 100
@@ -71,14 +72,15 @@ const STOLEN = "3"
 
 /**
  * The half-life is 700 events at the data's two payments a customer and day; the windows are those of the
- * collection's own handbook: payments and their sum in 1, 7 and 30 days.
+ * collection's own handbook: payments and their sum in 1, 7 and 30 days. Amounts take no logarithm: of one customer
+ * they are even (skewness 0.2 in April, labels unseen; -1.4 as logarithms).
  */
 const paymentsStream = `stream: payments
 source: { topic: payments, format: json, partitions: 1 }
 identity: { device: customer, time: ts }
 lateness: 60s
 fields:
-  amount: { type: number, scale: log }
+  amount: { type: number }
 windows:
   - { name: count1d, over: 1d, count: true }
   - { name: count7d, over: 7d, count: true }
@@ -94,7 +96,8 @@ alerts: { budget: 1 in 1000 events, quiet: 1d }
 const preparePayments = async (folder: string): Promise<ReadonlyArray<Prepared>> => {
   const training: Array<string> = []
   const events: Array<string> = []
-  const rows: Array<number> = []
+  /** Rows of June that are normal or stolen. */
+  const ranked: Array<number> = []
   const labels: Array<number> = []
   const days: Array<number> = []
   const amounts: Array<number> = []
@@ -103,8 +106,8 @@ const preparePayments = async (folder: string): Promise<ReadonlyArray<Prepared>>
     for (const line of gunzipSync(readFileSync(file)).toString("latin1").trim().split("\n").slice(1)) {
       const [, time, customer, , amount, fraud, scenario] = line.trim().split(",")
       const millis = Date.parse(`${time}Z`)
-      if (month === "06" && (fraud === "0" || scenario === STOLEN)) {
-        rows.push(events.length)
+      if (month === "06") {
+        if (fraud === "0" || scenario === STOLEN) ranked.push(labels.length)
         labels.push(Number(fraud))
         days.push(Math.floor(millis / DAY))
         amounts.push(Number(amount))
@@ -115,7 +118,10 @@ const preparePayments = async (folder: string): Promise<ReadonlyArray<Prepared>>
     }
   }
   const judged = (scores: ArrayLike<number>) => ({
-    ...rankings(scores, labels),
+    ...rankings(
+      ranked.map((row) => scores[row]),
+      ranked.map((row) => labels[row])
+    ),
     precision: precisionInDailyTop(scores, labels, days, DAILY_LIST)
   })
   const stream = join(folder, "payments.yaml")
@@ -127,7 +133,7 @@ const preparePayments = async (folder: string): Promise<ReadonlyArray<Prepared>>
       training: await write(join(folder, "payments-training.jsonl"), undefined, training),
       input: await write(join(folder, "payments.jsonl"), undefined, events),
       events: events.length,
-      judge: ({ energies }) => judged(rows.map((row) => energies[row])),
+      judge: ({ energies }) => judged(energies.subarray(training.length)),
       controls: [{ name: "amount recomputed", figures: judged(amounts) }]
     }
   ]
