@@ -1,12 +1,18 @@
-// How well does the default model detect? Labelled sets through `train` and `evaluate`, beside what others reach on them.
-// node dist/bench/detection.js [--suite adbench,dirty,nsl] [--seeds 11,12,13] [--only mnist,skin] [--trim 0] [--json FILE]
+// How well does the product detect? Labelled tables through `train` and `evaluate`, labelled series and streams through
+// the cell, beside what others reach on them.
+// node dist/bench/detection.js [--suite adbench,skab,…] [--seeds 11,12,13] [--only mnist,skin] [--trim 0]
+//   [--ways baselines,fast,full] [--json FILE]; tables take --only and --trim, series and streams --ways.
 // Labels are in the test files alone; training, calibration and settings never see one.
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
+import { kdd, payments } from "./detectionEvents.ts"
+import { nab } from "./detectionNab.ts"
 import { adbenchPeers, bars } from "./detectionPeers.ts"
-import { adbenchFiles, adbenchSet, LABEL, type LabelledSet, nslSet } from "./detectionSets.ts"
-import { type Evaluated, groundstate, say, scratchFolder } from "./program.ts"
+import { skab, smd } from "./detectionSeries.ts"
+import { adbenchFiles, adbenchSet, LABEL, type LabelledSet, nslSet, tonSet } from "./detectionSets.ts"
+import { type Figures, judgeWay, reportStreams, ways } from "./detectionStreams.ts"
+import { dataFile, type Evaluated, groundstate, say, scratchFolder } from "./program.ts"
 import { machine } from "./report.ts"
 
 interface Judged {
@@ -21,9 +27,14 @@ interface Judged {
   readonly seconds: number
 }
 
+const streamSuites = [skab, smd, kdd, payments, nab]
+const tables = Object.keys(bars)
+const known = [...tables, ...streamSuites.map(({ name }) => name)]
+
 const { values } = parseArgs({
   options: {
-    suite: { type: "string", default: "adbench,dirty,nsl" },
+    suite: { type: "string", default: known.join(",") },
+    ways: { type: "string", default: ways.join(",") },
     seeds: { type: "string", default: "11,12,13" },
     only: { type: "string" },
     trim: { type: "string" },
@@ -32,10 +43,11 @@ const { values } = parseArgs({
 })
 const suites = values.suite.split(",")
 const seeds = values.seeds.split(",").map(Number)
+const asked = values.ways.split(",")
 const only = values.only?.split(",")
-const unknown = suites.filter((suite) => !(suite in bars))
+const unknown = suites.filter((suite) => !known.includes(suite))
 if (unknown.length > 0) {
-  say(`there is no suite ${unknown.join(", ")}; suites are ${Object.keys(bars).join(", ")}`)
+  say(`there is no suite ${unknown.join(", ")}; suites are ${known.join(", ")}`)
   process.exit(2)
 }
 
@@ -68,9 +80,10 @@ const judge = async (suite: string, set: LabelledSet, seed: number): Promise<Jud
 
 /** The sets of a suite, made one at a time: some are large. */
 function* setsOf(suite: string, seed: number): Generator<LabelledSet> {
-  if (suite === "nsl") {
-    const set = nslSet()
-    if (set === undefined) say("nsl skipped: ../shared/data/nsl-kdd is absent")
+  if (suite === "nsl" || suite === "ton-gps" || suite === "ton-modbus") {
+    const set = suite === "nsl" ? nslSet() : tonSet(suite, seed)
+    if (set === undefined)
+      say(`${suite} skipped: ../shared/data/${suite === "nsl" ? "nsl-kdd" : "ton-iot"} is absent`)
     else yield set
     return
   }
@@ -103,7 +116,8 @@ const report = (suite: string, judged: ReadonlyArray<Judged>): string => {
       )
     )
   const [roc, ap, caught] = (["roc", "ap", "caught"] as const).map(bySeed)
-  const whole = suite === "nsl" || (only === undefined && sets.length === Object.keys(adbenchPeers).length)
+  const collection = suite === "adbench" || suite === "dirty"
+  const whole = !collection || (only === undefined && sets.length === Object.keys(adbenchPeers).length)
   const verdict = (bar: typeof pass) =>
     mean(roc) >= bar.roc && mean(ap) >= bar.ap && mean(caught) >= (bar.caught ?? 0) ? "met" : "missed"
   return [
@@ -126,7 +140,7 @@ const report = (suite: string, judged: ReadonlyArray<Judged>): string => {
 }
 
 const all: Array<Judged> = []
-for (const suite of suites) {
+for (const suite of suites.filter((name) => tables.includes(name))) {
   const judged: Array<Judged> = []
   for (const seed of seeds) {
     for (const set of setsOf(suite, seed)) {
@@ -140,5 +154,44 @@ for (const suite of suites) {
   if (judged.length > 0) process.stdout.write(`${report(suite, judged)}\n`)
   all.push(...judged)
 }
-if (values.json !== undefined && all.length > 0)
-  writeFileSync(values.json, `${JSON.stringify({ machine: machine(), judged: all }, null, 1)}\n`)
+
+/** One way of judging one stream; figures as the suite names them. */
+interface JudgedStream {
+  readonly suite: string
+  readonly set: string
+  readonly way: string
+  readonly seed: number
+  readonly figures: Figures
+  readonly seconds: number
+}
+
+const streams: Array<JudgedStream> = []
+for (const suite of streamSuites) {
+  if (!suites.includes(suite.name)) continue
+  if (dataFile(suite.data) === undefined) {
+    say(`${suite.name} skipped: ../shared/data/${suite.data} is absent`)
+    continue
+  }
+  const judged: Array<JudgedStream> = []
+  for (const seed of seeds) {
+    for (const set of await suite.prepare(folder, seed)) {
+      const add = (way: string, figures: Figures, seconds: number) => {
+        judged.push({ suite: suite.name, set: set.name, way, seed, figures, seconds })
+        say(
+          `${suite.name}, ${set.name}, ${way}, ${seed}: ${JSON.stringify(figures)}  ${seconds.toFixed(1)} s`
+        )
+      }
+      for (const { name, figures } of set.controls) add(name, figures, 0)
+      for (const way of ways.filter((one) => asked.includes(one))) {
+        const from = performance.now()
+        const figures = await judgeWay(folder, set, way, seed)
+        add(way, figures, (performance.now() - from) / 1_000)
+      }
+    }
+  }
+  if (judged.length > 0) process.stdout.write(`${reportStreams(suite, seeds, judged)}\n`)
+  streams.push(...judged)
+}
+
+if (values.json !== undefined && all.length + streams.length > 0)
+  writeFileSync(values.json, `${JSON.stringify({ machine: machine(), judged: all, streams }, null, 1)}\n`)

@@ -72,5 +72,23 @@ export const bars: Readonly<Record<string, Bars>> = {
     ],
     pass: { name: "pass", roc: 95.9, ap: 95.6, caught: 50 },
     strong: { name: "strong", roc: 97.0, ap: 96.6, caught: 60 }
+  },
+  "ton-gps": {
+    peers: [
+      { name: "kNN (k = 5)", roc: 96.9, ap: 94.3 },
+      { name: "prototypes alone", roc: 94.9, ap: 89.2 },
+      { name: "isolation forest", roc: 93.5, ap: 83.5 }
+    ],
+    pass: { name: "pass", roc: 94.5, ap: 88 },
+    strong: { name: "strong", roc: 97, ap: 94.5 }
+  },
+  "ton-modbus": {
+    peers: [
+      { name: "kNN (k = 5)", roc: 62.6, ap: 28.1 },
+      { name: "prototypes alone", roc: 66.6, ap: 34.9 },
+      { name: "isolation forest", roc: 49.8, ap: 20.6 }
+    ],
+    pass: { name: "pass", roc: 65, ap: 33 },
+    strong: { name: "strong", roc: 70, ap: 40 }
   }
 }

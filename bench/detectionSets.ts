@@ -64,6 +64,42 @@ export const adbenchSet = (file: string, seed: number, dirty: boolean): Labelled
   }
 }
 
+/** Columns of the two tables that are kept: date, time and the attack's type would tell the label. */
+const tonTables = {
+  "ton-gps": { file: "Train_Test_IoT_GPS_Tracker.csv.gz", from: 2, to: 4 },
+  "ton-modbus": { file: "Train_Test_IoT_Modbus.csv.gz", from: 2, to: 6 }
+} as const
+
+const TON_ATTACKS = 2_000
+
+/** TON-IoT: half of the normal rows, shuffled, train; the rest and 2,000 attack rows drawn at random test. */
+export const tonSet = (table: keyof typeof tonTables, seed: number): LabelledSet | undefined => {
+  const { file, from, to } = tonTables[table]
+  const path = dataFile(`ton-iot/${file}`)
+  if (path === undefined) return undefined
+  const rows = gunzipSync(readFileSync(path))
+    .toString("utf8")
+    .trim()
+    .split("\n")
+    .map((line) => line.trim().split(","))
+  const names = rows[0].slice(from, to)
+  const random = draws(seed)
+  const all = shuffled(
+    Array.from({ length: rows.length - 1 }, (_, at) => at + 1),
+    random
+  )
+  const normals = all.filter((row) => rows[row][to] === "0")
+  const attacks = all.filter((row) => rows[row][to] === "1").slice(0, TON_ATTACKS)
+  const half = normals.length >> 1
+  const line = (row: number) => rows[row].slice(from, to).join(",")
+  const test = [...normals.slice(half), ...attacks]
+  return {
+    name: table,
+    train: `${names.join(",")}\n${normals.slice(0, half).map(line).join("\n")}\n`,
+    test: `${names.join(",")},${LABEL}\n${test.map((row) => `${line(row)},${rows[row][to]}`).join("\n")}\n`
+  }
+}
+
 /** NSL-KDD: the normal rows of the 20 % file train, Test+ tests; undefined where absent. Difficulty is left out. */
 export const nslSet = (): LabelledSet | undefined => {
   const fields = dataFile("nsl-kdd/Field_Names.csv")

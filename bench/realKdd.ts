@@ -51,7 +51,11 @@ export const readKdd = (): KddFiles | undefined => {
 const labelOf = (line: string): string => line.slice(line.lastIndexOf(",") + 1).trim()
 export const isNormal = (line: string): boolean => labelOf(line) === "normal."
 
-const write = async (file: string, head: string | undefined, rows: Iterable<string>): Promise<string> => {
+export const write = async (
+  file: string,
+  head: string | undefined,
+  rows: Iterable<string>
+): Promise<string> => {
   const out = createWriteStream(file)
   let lot = head === undefined ? "" : `${head}\n`
   for (const row of rows) {
@@ -64,14 +68,19 @@ const write = async (file: string, head: string | undefined, rows: Iterable<stri
   return file
 }
 
-/** Writes rows as JSON lines, one event each, with the label at `label`. */
-export const writeEvents = (file: string, names: ReadonlyArray<string>, lines: Iterable<string>) => {
+/** Writes rows as JSON lines, one event each, with the label at `label`; a device is protocol and service, or `device`. */
+export const writeEvents = (
+  file: string,
+  names: ReadonlyArray<string>,
+  lines: Iterable<string>,
+  device?: string
+) => {
   const keys = names.map((name) => `${JSON.stringify(name)}:`)
   function* events() {
     let at = 0
     for (const line of lines) {
       const cells = line.split(",")
-      let json = `{"device":"${cells[1]}/${cells[2]}","ts":${FIRST_MILLIS + STEP_MILLIS * at++}`
+      let json = `{"device":"${device ?? `${cells[1]}/${cells[2]}`}","ts":${FIRST_MILLIS + STEP_MILLIS * at++}`
       for (let column = 0; column < keys.length; column++) {
         json += `,${keys[column]}${TEXTS.has(column) ? `"${cells[column]}"` : Number(cells[column])}`
       }
@@ -93,10 +102,10 @@ const random = (seed: number) => {
 }
 
 /** All normal rows in order, each attack type thinned at random to about 200: attacks as rare as a stream has them. */
-const thinned = (lines: ReadonlyArray<string>): ReadonlyArray<string> => {
+export const thinned = (lines: ReadonlyArray<string>, seed: number): ReadonlyArray<string> => {
   const counts = new Map<string, number>()
   for (const line of lines) counts.set(labelOf(line), (counts.get(labelOf(line)) ?? 0) + 1)
-  const chance = random(11)
+  const chance = random(seed)
   return lines.filter(
     (line) => isNormal(line) || chance() < PER_ATTACK / (counts.get(labelOf(line)) as number)
   )
@@ -186,7 +195,7 @@ export const realKdd = async (folder: string): Promise<ReadonlyArray<Finding>> =
   const model = await trainKdd(files, folder)
   add(replayFinding("KDD-99 corrected", "replay, model of normals", await replayed(test, model)))
 
-  const rare = thinned(files.training)
+  const rare = thinned(files.training, 11)
   const warm = await writeEvents(join(folder, "warm.jsonl"), files.names, rare.slice(0, WARM_ROWS))
   const rest = await writeEvents(join(folder, "rest.jsonl"), files.names, rare.slice(WARM_ROWS))
   const blind = join(folder, "blind-model")

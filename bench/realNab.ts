@@ -4,11 +4,14 @@ import { basename, join } from "node:path"
 import { gunzipSync } from "node:zlib"
 import { dataFile, type Finding, groundstate, type Replayed, root, say } from "./program.ts"
 
-const stream = join(root, "deploy", "examples", "nab.yaml")
+/** A stream of readings, one device per file. */
+export const nabStream = join(root, "deploy", "examples", "nab.yaml")
 /** The first part of each series, in which the benchmark itself counts nothing. */
 const PROBATION = 0.15
 
-interface Series {
+export interface Series {
+  /** Path below the folder of data, without `.gz`. */
+  readonly name: string
   readonly device: string
   readonly times: ReadonlyArray<number>
   readonly windows: ReadonlyArray<readonly [from: number, to: number]>
@@ -20,7 +23,7 @@ const millisOf = (text: string): number => Date.parse(`${text.trim().replace(" "
 const rowsOf = (file: string): ReadonlyArray<string> =>
   gunzipSync(readFileSync(file)).toString("utf8").trim().split("\n").slice(1)
 
-const readSeries = (folder: string, labels: string): ReadonlyArray<Series> => {
+export const readSeries = (folder: string, labels: string): ReadonlyArray<Series> => {
   const windows = JSON.parse(readFileSync(labels, "utf8")) as Readonly<
     Record<string, ReadonlyArray<readonly [string, string]>>
   >
@@ -29,6 +32,7 @@ const readSeries = (folder: string, labels: string): ReadonlyArray<Series> => {
     if (!existsSync(file)) return []
     return [
       {
+        name,
         device: basename(name, ".csv"),
         times: rowsOf(file).map((row) => millisOf(row.slice(0, row.indexOf(",")))),
         windows: spans.map(([from, to]) => [millisOf(from), millisOf(to)] as const)
@@ -125,7 +129,7 @@ export const realNab = async (folder: string): Promise<ReadonlyArray<Finding>> =
   const replay = async (way: string, model: string | undefined) => {
     const alerts = join(folder, "nab-alerts.jsonl")
     const seen = await groundstate<Replayed>(
-      ...["replay", "--stream", stream, "--input", data, "--output", alerts, "-o", "json"],
+      ...["replay", "--stream", nabStream, "--input", data, "--output", alerts, "-o", "json"],
       ...(model === undefined ? [] : ["--model", model])
     )
     const finding = judge(way, all, seen, alerts)
@@ -140,7 +144,7 @@ export const realNab = async (folder: string): Promise<ReadonlyArray<Finding>> =
   await groundstate(
     "train",
     "--stream",
-    stream,
+    nabStream,
     "--features",
     "device",
     "--input",

@@ -54,7 +54,8 @@ export const openReplay = (input: string, plan: StreamPlan, speed: number | unde
     )
   )
 
-const chooseStep = (core: CellCore, model: LoadedModel | undefined): Step => {
+/** The first rung of the stream's ladder that is there. */
+export const chooseStep = (core: CellCore, model: LoadedModel | undefined): Step => {
   for (const step of core.plan.ladder) {
     if (step === "baseline" || step === "rules") return step
     if (model?.steps.includes(step)) return step
@@ -62,7 +63,8 @@ const chooseStep = (core: CellCore, model: LoadedModel | undefined): Step => {
   return "rules"
 }
 
-const fitModel = (folder: string, core: CellCore) =>
+/** Opens a model and puts it into the cell; refused where it was trained for another stream. */
+export const fitModel = (folder: string, core: CellCore) =>
   Effect.gen(function* () {
     const loaded = yield* openModel(folder)
     const problem = core.modelProblem(loaded.manifest)
@@ -145,7 +147,7 @@ export const replay = (options: ReplayOptions, report: Report) =>
         for (let i = 0; i < core.alertCount; i++) alerted.add(core.alertEvent(i))
         for (let i = 0; i < core.count; i++) {
           if (core.isRepeat(i)) continue
-          const flagged = alerted.has(i) || core.isAnomalous(i, step)
+          const flagged = alerted.has(i) || core.isAnomalous(i)
           const anomaly = labelAt(batch, core.events.record[i], label)
           const energy = core.energyOf(i, step)
           judged.energies.push(Number.isNaN(energy) ? Number.NEGATIVE_INFINITY : energy)

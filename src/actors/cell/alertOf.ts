@@ -148,7 +148,7 @@ export const verdictOf = (
   const alert = alerts.find((item) => item.offset === offset)
   const scored = step !== "rules" && !core.isRepeat(event)
   const energy = scored ? core.energyOf(event, step) : null
-  const anomalous = alert !== undefined || core.isAnomalous(event, step)
+  const anomalous = alert !== undefined || core.isAnomalous(event)
   return {
     ...base,
     anomalous,

@@ -269,11 +269,8 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
     },
     energyOf: (event: number, step: Step): number => energiesOf(step)[event],
     pvalueOf: (value: number, step: Step): number => judgeOf(step).pvalue(state.energies, value),
-    /** Does the energy of this rung lie above the device's threshold, whether or not it alerted? */
-    isAnomalous: (event: number, step: Step): boolean =>
-      !isRepeat(event) &&
-      energiesOf(step)[event] >=
-        judgeOf(step).threshold(state.energies) + columns.threshold[events.device[event]],
+    /** Did the event's energy reach the device's threshold when it was decided, whether or not it alerted? */
+    isAnomalous: (event: number): boolean => decisions.excited[event] === 1,
 
     /** Event of a record of the batch, −1 if it was refused. */
     eventOfRecord: (record: number): number => {

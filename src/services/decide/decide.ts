@@ -28,6 +28,8 @@ export interface Decisions {
   readonly pvalue: Float64Array
   /** Nats from which this device's events alert: the stream's, its own and an override's together. */
   readonly threshold: Float64Array
+  /** By event row: 1 where the energy reached the threshold as it then stood, alert or not; a repeat's is 0. */
+  readonly excited: Uint8Array
   /** Events judged; anomalous ones kept quiet; ones muted by an override; ones that an `allow` rule let pass. */
   scored: number
   suppressed: number
@@ -46,6 +48,7 @@ export const makeDecisions = (capacity: number): Decisions => ({
   energy: new Float64Array(capacity),
   pvalue: new Float64Array(capacity),
   threshold: new Float64Array(capacity),
+  excited: new Uint8Array(capacity),
   scored: 0,
   suppressed: 0,
   muted: 0,
@@ -128,6 +131,7 @@ export const makeDecide = (plan: StreamPlan): Decide => {
     decisions.allowed = 0
     for (let i = from; i < to; i++) {
       const eventFlags = events.flags[i]
+      decisions.excited[i] = 0
       if ((eventFlags & (EventFlag.duplicate | EventFlag.conflict)) !== 0) continue
       decisions.scored++
       const device = events.device[i]
@@ -144,6 +148,7 @@ export const makeDecide = (plan: StreamPlan): Decide => {
       const hit = hits[i]
       const verdict = hit < 0 ? Verdict.none : verdicts[hit]
       const excited = byEnergy && energy >= threshold
+      if (excited) decisions.excited[i] = 1
       if (verdict !== Verdict.none || excited) {
         if (verdict === Verdict.allow) decisions.allowed++
         else if (muted && verdict !== Verdict.escalate) decisions.muted++

@@ -80,6 +80,24 @@ describe("the cell's core", () => {
     )
   })
 
+  it("calls the same events anomalous however they are cut, by the threshold before each", () => {
+    const batch = batchOf(recordsOf(7, 4_000))
+    const [one, other] = [1, 512].map((slice) => {
+      const core = coreOf(chaosPlan)
+      const anomalous: Array<number> = []
+      for (let at = 0; at < batch.count; ) {
+        at = core.take(batch, at, Math.min(batch.count, at + slice))
+        core.decide("baseline")
+        for (let i = 0; i < core.count; i++) {
+          if (core.isAnomalous(i)) anomalous.push(batch.offsets[core.events.record[i]])
+        }
+      }
+      return anomalous
+    })
+    expect(one.length).toBeGreaterThan(0)
+    expect(other).toEqual(one)
+  })
+
   it("accounts for every record: scored, repeated, or refused", () => {
     const batch = batchOf(recordsOf(5, 4_000))
     const core = coreOf(chaosPlan)
