@@ -1,9 +1,10 @@
 // How well does the default model detect? Labelled sets through `train` and `evaluate`, beside what others reach on them.
-// node dist/bench/detection.js [--suite adbench,dirty,nsl] [--seeds 11,12,13] [--only mnist,skin] [--trim 0] [--json FILE]
+// node dist/bench/detection.js [--suite adbench,dirty,nsl,calibration] [--seeds 11,12,13] [--only mnist,skin] [--trim 0] [--json FILE]
 // Labels are in the test files alone; training, calibration and settings never see one.
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
+import { measureFalseAlarms } from "./detectionCalibration.ts"
 import { adbenchPeers, bars } from "./detectionPeers.ts"
 import { adbenchFiles, adbenchSet, LABEL, type LabelledSet, nslSet } from "./detectionSets.ts"
 import { type Evaluated, groundstate, say, scratchFolder } from "./program.ts"
@@ -30,16 +31,19 @@ const { values } = parseArgs({
     json: { type: "string" }
   }
 })
+const CALIBRATION = "calibration"
 const suites = values.suite.split(",")
 const seeds = values.seeds.split(",").map(Number)
 const only = values.only?.split(",")
-const unknown = suites.filter((suite) => !(suite in bars))
+const unknown = suites.filter((suite) => suite !== CALIBRATION && !(suite in bars))
 if (unknown.length > 0) {
-  say(`there is no suite ${unknown.join(", ")}; suites are ${Object.keys(bars).join(", ")}`)
+  say(`there is no suite ${unknown.join(", ")}; suites are ${[...Object.keys(bars), CALIBRATION].join(", ")}`)
   process.exit(2)
 }
 
 const folder = scratchFolder()
+/** What `train` is told beside its files and seed. */
+const flags = values.trim === undefined ? [] : ["--trim", values.trim]
 
 const judge = async (suite: string, set: LabelledSet, seed: number): Promise<Judged> => {
   const [train, test, model] = ["train.csv", "test.csv", "model"].map((name) => join(folder, name))
@@ -48,7 +52,7 @@ const judge = async (suite: string, set: LabelledSet, seed: number): Promise<Jud
   const from = performance.now()
   await groundstate(
     ...["train", "--input", train, "--output", model, "--seed", String(seed), "-o", "json"],
-    ...(values.trim === undefined ? [] : ["--trim", values.trim])
+    ...flags
   )
   const seconds = (performance.now() - from) / 1_000
   const seen = await groundstate<Evaluated>(
@@ -126,7 +130,7 @@ const report = (suite: string, judged: ReadonlyArray<Judged>): string => {
 }
 
 const all: Array<Judged> = []
-for (const suite of suites) {
+for (const suite of suites.filter((name) => name !== CALIBRATION)) {
   const judged: Array<Judged> = []
   for (const seed of seeds) {
     for (const set of setsOf(suite, seed)) {
@@ -140,5 +144,8 @@ for (const suite of suites) {
   if (judged.length > 0) process.stdout.write(`${report(suite, judged)}\n`)
   all.push(...judged)
 }
-if (values.json !== undefined && all.length > 0)
-  writeFileSync(values.json, `${JSON.stringify({ machine: machine(), judged: all }, null, 1)}\n`)
+const falseAlarms = suites.includes(CALIBRATION)
+  ? await measureFalseAlarms({ seeds, only, folder, flags })
+  : []
+if (values.json !== undefined && all.length + falseAlarms.length > 0)
+  writeFileSync(values.json, `${JSON.stringify({ machine: machine(), judged: all, falseAlarms }, null, 1)}\n`)
