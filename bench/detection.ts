@@ -1,11 +1,12 @@
 // How well does the product detect? Labelled tables through `train` and `evaluate`, labelled series and streams through
 // the cell, beside what others reach on them.
-// node dist/bench/detection.js [--suite adbench,skab,…] [--seeds 11,12,13] [--only mnist,skin] [--trim 0]
+// node dist/bench/detection.js [--suite adbench,skab,calibration,…] [--seeds 11,12,13] [--only mnist,skin] [--trim 0]
 //   [--ways baselines,fast,full] [--json FILE]; tables take --only and --trim, series and streams --ways.
 // Labels are in the test files alone; training, calibration and settings never see one.
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
+import { measureFalseAlarms } from "./detectionCalibration.ts"
 import { kdd, payments } from "./detectionEvents.ts"
 import { nab } from "./detectionNab.ts"
 import { adbenchPeers, bars } from "./detectionPeers.ts"
@@ -41,17 +42,20 @@ const { values } = parseArgs({
     json: { type: "string" }
   }
 })
+const CALIBRATION = "calibration"
 const suites = values.suite.split(",")
 const seeds = values.seeds.split(",").map(Number)
 const asked = values.ways.split(",")
 const only = values.only?.split(",")
-const unknown = suites.filter((suite) => !known.includes(suite))
+const unknown = suites.filter((suite) => suite !== CALIBRATION && !known.includes(suite))
 if (unknown.length > 0) {
-  say(`there is no suite ${unknown.join(", ")}; suites are ${known.join(", ")}`)
+  say(`there is no suite ${unknown.join(", ")}; suites are ${[...known, CALIBRATION].join(", ")}`)
   process.exit(2)
 }
 
 const folder = scratchFolder()
+/** What `train` is told beside its files and seed. */
+const flags = values.trim === undefined ? [] : ["--trim", values.trim]
 
 const judge = async (suite: string, set: LabelledSet, seed: number): Promise<Judged> => {
   const [train, test, model] = ["train.csv", "test.csv", "model"].map((name) => join(folder, name))
@@ -60,7 +64,7 @@ const judge = async (suite: string, set: LabelledSet, seed: number): Promise<Jud
   const from = performance.now()
   await groundstate(
     ...["train", "--input", train, "--output", model, "--seed", String(seed), "-o", "json"],
-    ...(values.trim === undefined ? [] : ["--trim", values.trim])
+    ...flags
   )
   const seconds = (performance.now() - from) / 1_000
   const seen = await groundstate<Evaluated>(
@@ -193,5 +197,10 @@ for (const suite of streamSuites) {
   streams.push(...judged)
 }
 
-if (values.json !== undefined && all.length + streams.length > 0)
-  writeFileSync(values.json, `${JSON.stringify({ machine: machine(), judged: all, streams }, null, 1)}\n`)
+const falseAlarms = suites.includes(CALIBRATION)
+  ? await measureFalseAlarms({ seeds, only, folder, flags })
+  : []
+if (values.json !== undefined && all.length + streams.length + falseAlarms.length > 0) {
+  const found = { machine: machine(), judged: all, streams, falseAlarms }
+  writeFileSync(values.json, `${JSON.stringify(found, null, 1)}\n`)
+}

@@ -125,3 +125,48 @@ export const nslSet = (): LabelledSet | undefined => {
       .join("\n")}\n`
   }
 }
+
+/** Normal rows alone, in two random halves. */
+export interface NormalHalves {
+  readonly name: string
+  readonly train: string
+  readonly test: string
+}
+
+const halvesOf = (name: string, header: string, lines: ReadonlyArray<string>, seed: number): NormalHalves => {
+  const mixed = shuffled(
+    lines.map((_, at) => at),
+    draws(seed)
+  )
+    .slice(0, ROWS_MAX)
+    .map((at) => lines[at])
+  const table = (rows: ReadonlyArray<string>) => `${header}\n${rows.join("\n")}\n`
+  const half = mixed.length >> 1
+  return { name, train: table(mixed.slice(0, half)), test: table(mixed.slice(half)) }
+}
+
+const tonFiles = ["GPS_Tracker", "Modbus"]
+
+/** Every set whose rows are exchangeable once they are shuffled: the collection's, and TON's two without their clock. */
+export function* normalHalves(seed: number, only?: ReadonlyArray<string>): Generator<NormalHalves> {
+  const wanted = (file: string) => only === undefined || only.some((name) => file.includes(name))
+  for (const file of (adbenchFiles() ?? []).filter(wanted)) {
+    const members = readNpz(dataFile(`adbench/${file}`) as string)
+    const { shape, values } = members.get("X") as { shape: ReadonlyArray<number>; values: Float64Array }
+    const labels = (members.get("y") as { values: Float64Array }).values
+    const width = shape[1]
+    const lines = Array.from(labels, (label, row) =>
+      label === 1 ? "" : values.subarray(row * width, (row + 1) * width).join(",")
+    ).filter((line) => line !== "")
+    const header = Array.from({ length: width }, (_, column) => `c${column}`).join(",")
+    yield halvesOf(file.replace(/^\d+_|\.npz$/g, ""), header, lines, seed)
+  }
+  for (const name of tonFiles.filter(wanted)) {
+    const file = dataFile(`ton-iot/Train_Test_IoT_${name}.csv.gz`)
+    if (file === undefined) continue
+    const [header, ...rows] = gunzipSync(readFileSync(file)).toString("utf8").trim().split(/\r?\n/)
+    const normal = rows.map((row) => row.split(",")).filter((cells) => cells.at(-2) === "0")
+    const signals = (cells: ReadonlyArray<string>) => cells.slice(2, -2).join(",")
+    yield halvesOf(name, signals(header.split(",")), normal.map(signals), seed)
+  }
+}

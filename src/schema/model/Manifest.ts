@@ -13,8 +13,9 @@ export const BundleFile = Schema.Struct({
 
 /**
  * Conformal calibration of one graph's energies on rows held back from fitting.
- * `energies` ascend. Beyond the 98 % quantile the tail is a generalised Pareto distribution over
- * y = energy − `tailFrom`: p = 0.02 · (1 + shape · y / scale)^(−1/shape) (Pickands 1975; exponential at shape 0).
+ * `energies` ascend. p = (1 + #{energies ≥ e}) / (n + 1) is counted up to the highest of them but one in a
+ * thousand. From there on it falls as a generalised Pareto tail does, (1 + shape · y / scale)^(−1/shape) with y =
+ * energy − `tailFrom` (Pickands 1975; exponential at shape 0).
  */
 export const Calibration = Schema.Struct({
   energies: Schema.Array(Schema.Number),

@@ -15,13 +15,13 @@ export interface Tail {
   readonly tailShape: number
 }
 
-/** Share of normal energies above tailFrom + y: generalised Pareto (Pickands 1975), exponential at shape 0. */
-const tailShareAt = (y: number, scale: number, shape: number): number =>
-  shape < 1e-6 ? TAIL_SHARE * Math.exp(-y / scale) : TAIL_SHARE * (1 + (shape * y) / scale) ** (-1 / shape)
+/** Share of normal energies above y, where `share` lie above 0: generalised Pareto (Pickands 1975), exponential at shape 0. */
+const tailShareAt = (y: number, scale: number, shape: number, share: number): number =>
+  shape < 1e-6 ? share * Math.exp(-y / scale) : share * (1 + (shape * y) / scale) ** (-1 / shape)
 
-/** Inverse of the above: y for a share p ≤ TAIL_SHARE. */
-const tailAt = (p: number, scale: number, shape: number): number =>
-  shape < 1e-6 ? scale * Math.log(TAIL_SHARE / p) : (scale / shape) * ((TAIL_SHARE / p) ** shape - 1)
+/** Inverse of the above: y for a share p ≤ `share`. */
+const tailAt = (p: number, scale: number, shape: number, share: number): number =>
+  shape < 1e-6 ? scale * Math.log(share / p) : (scale / shape) * ((share / p) ** shape - 1)
 
 /**
  * Fits the tail from the first two probability-weighted moments of the excesses (Hosking and Wallis 1987):
@@ -83,31 +83,36 @@ const lowerBound = (sorted: Float64Array, value: number): number => {
   return low
 }
 
+/** Of this many calibration energies the highest one may be an anomaly's; the tail takes its place. */
+const TRUSTED_PER_ANOMALY = 1_000
+
 /**
- * p = (1 + #{calibration ≥ e}) / (n + 1); beyond the 98 % quantile the tail where it says less, so that p never
- * rises with the energy.
+ * p = (1 + #{calibration ≥ e}) / (n + 1) up to the highest energy but the distrusted ones; beyond it the tail
+ * thins out what was counted. Counting holds for any energies that are exchangeable, a fitted tail only where
+ * it fits.
  */
 export const makeCalibration = (calibration: Calibration): ConformalScale => {
   const sorted = Float64Array.from(calibration.energies).sort()
   const n = sorted.length
-  const { tailFrom, tailShape } = calibration
-  const scale = Math.max(1e-9, calibration.tailScale)
-  const shape = Math.max(0, tailShape)
+  const shape = Math.max(0, calibration.tailShape)
+  const trusted = n === 0 ? calibration.tailFrom : sorted[n - 1 - Math.floor(n / TRUSTED_PER_ANOMALY)]
+  const from = Math.max(trusted, calibration.tailFrom)
+  const scale = Math.max(1e-9, calibration.tailScale + shape * (from - calibration.tailFrom))
+  const countedShare = (energy: number) => (1 + n - lowerBound(sorted, energy)) / (n + 1)
+  const shareBeyond = n === 0 ? TAIL_SHARE : countedShare(nextAbove(from))
   const pvalue = (energy: number): number => {
     if (Number.isNaN(energy)) return 1
-    const counted = (1 + n - lowerBound(sorted, energy)) / (n + 1)
-    if (!(energy > tailFrom)) return counted
+    if (!(energy > from)) return countedShare(energy)
     if (energy === Number.POSITIVE_INFINITY) return Number.MIN_VALUE
-    return Math.max(Number.MIN_VALUE, Math.min(counted, tailShareAt(energy - tailFrom, scale, shape)))
+    return Math.max(Number.MIN_VALUE, tailShareAt(energy - from, scale, shape, shareBeyond))
   }
   const energyAt = (p: number): number => {
     if (!(p < 1)) return Number.NEGATIVE_INFINITY
-    const extrapolated = p < TAIL_SHARE ? tailFrom + tailAt(p, scale, shape) : Number.POSITIVE_INFINITY
+    if (p < shareBeyond) return from + tailAt(p, scale, shape, shareBeyond)
     // The least energy with few enough calibration energies at or above it.
     const allowed = Math.floor(p * (n + 1) - 1 + 1e-9)
-    if (allowed < 0 || n === 0) return extrapolated
-    const counted = allowed >= n ? Number.NEGATIVE_INFINITY : nextAbove(sorted[n - 1 - allowed])
-    return Math.min(counted, extrapolated)
+    if (n === 0 || allowed >= n) return Number.NEGATIVE_INFINITY
+    return nextAbove(sorted[n - 1 - allowed])
   }
   return { pvalue, energyAt }
 }
@@ -186,7 +191,7 @@ const refit = (histogram: EnergyHistogram, budget: number): void => {
     const [scale, shape] = fitMoments(m0 / beyond, m1 / beyond)
     // The bins hold a little less than TAIL_SHARE: move the start so that the share is right.
     const share = Math.min(TAIL_SHARE, beyond / totals[0])
-    tail[0] = from - (share < TAIL_SHARE ? tailAt(share, scale, shape) : 0)
+    tail[0] = from - (share < TAIL_SHARE ? tailAt(share, scale, shape, TAIL_SHARE) : 0)
     tail[1] = scale
     tail[2] = shape
   }
@@ -195,12 +200,12 @@ const refit = (histogram: EnergyHistogram, budget: number): void => {
   const high = quantileAt(histogram, TAIL_SHARE)
   const scale = Math.max(1e-3, (high - quantileAt(histogram, BULK_SHARE)) / Math.log(BULK_SHARE / TAIL_SHARE))
   const share = Math.min(budget, TAIL_SHARE)
-  if (high + tailAt(share, scale, 0) < tail[0] + tailAt(share, tail[1], tail[2])) {
+  if (high + tailAt(share, scale, 0, TAIL_SHARE) < tail[0] + tailAt(share, tail[1], tail[2], TAIL_SHARE)) {
     tail[0] = high
     tail[1] = scale
     tail[2] = 0
   }
-  tail[3] = Math.max(THRESHOLD_MIN, tail[0] + tailAt(share, tail[1], tail[2]))
+  tail[3] = Math.max(THRESHOLD_MIN, tail[0] + tailAt(share, tail[1], tail[2], TAIL_SHARE))
 }
 
 /**
@@ -247,5 +252,8 @@ export const histogramPvalue = (histogram: EnergyHistogram, energy: number): num
   for (let bin = energyBin(energy); bin < ENERGY_BINS; bin++) above += counts[bin]
   const counted = Math.min(1, (1 + above) / (1 + totals[0]))
   if (totals[0] < HISTOGRAM_EVENTS_MIN || tail[1] === 0 || !(energy > tail[0])) return counted
-  return Math.max(Number.MIN_VALUE, Math.min(counted, tailShareAt(energy - tail[0], tail[1], tail[2])))
+  return Math.max(
+    Number.MIN_VALUE,
+    Math.min(counted, tailShareAt(energy - tail[0], tail[1], tail[2], TAIL_SHARE))
+  )
 }

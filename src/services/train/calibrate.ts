@@ -1,14 +1,20 @@
 // What the energies of rows held back from fitting say of a new one: p-values, the tail beyond them, a score.
 import type { Calibration } from "../../schema/model/Manifest.ts"
 
-/** Share of normal energies beyond `tailFrom`. */
+/** Share of normal energies beyond the tail's start. */
 export const TAIL_SHARE = 0.02
-/** Fewer excesses than this cannot tell a heavy tail from chance: the tail is then exponential. */
+/** A tail is fitted to this many energies where the share has fewer. */
+const EXCESSES_MIN = 10
+/** Fewer excesses than this cannot tell a heavy tail from chance. */
 const SHAPE_EXCESSES_MIN = 20
 /** Share of the excesses that count as the highest of the others. */
 const WINSORISED = 0.05
 /** A heavier tail than this has no variance, and no sample of this size shows one. */
 const SHAPE_MAX = 0.5
+/** A tail this many times thinner than the bulk would have it is a knot of equal energies. */
+const THINNEST = 0.1
+/** Of this many calibration energies the highest one may be an anomaly's; the tail takes its place. */
+const TRUSTED_PER_ANOMALY = 1_000
 
 /** Value at a share of an ascending array, between its neighbours in proportion. */
 export const quantile = (ascending: ArrayLike<number>, share: number): number => {
@@ -18,39 +24,59 @@ export const quantile = (ascending: ArrayLike<number>, share: number): number =>
   return ascending[below] + (at - below) * (ascending[above] - ascending[below])
 }
 
+/** How fast the highest energies of a sample thin out: beyond `from` as (1 + shape · y / scale)^(−1/shape). */
+export interface Excesses {
+  /** How many energies the fit is of; `from` is the highest below them. */
+  readonly count: number
+  readonly from: number
+  readonly scale: number
+  /** Above 0. */
+  readonly shape: number
+}
+
 /**
- * Fits the tail by probability-weighted moments (Hosking and Wallis 1987). `energies` need no order and are
- * not kept. The shape is at least 0, so that no energy, however high, gets a p-value of 0. With fewer than 50
- * energies the tail starts above the largest, where an exponential reaches `TAIL_SHARE`.
+ * Fits the highest 2 % of ascending energies, at least ten, at most half of them. The scale is that of an
+ * exponential of which the highest few are known to be high, not how high: held-back rows may hold anomalies, and
+ * a single one would set the tail. What k draws say of a further one is no exponential but a Pareto tail of shape
+ * 1/k (its scale is only estimated); where probability-weighted moments (Hosking and Wallis 1987) find a
+ * heavier one, that.
  */
+export const fitExcesses = (ascending: Float64Array): Excesses => {
+  const size = ascending.length
+  const count = Math.min(size >> 1, Math.max(EXCESSES_MIN, Math.ceil(TAIL_SHARE * size)))
+  const from = ascending[size - 1 - count]
+  // Below this, single precision cannot tell two energies apart.
+  const least = 1e-6 * Math.max(1e-3, Math.abs(ascending[0]), Math.abs(ascending[size - 1]))
+  const bulk = (from - quantile(ascending, 0.5)) / Math.log(size / 2 / Math.max(1, count))
+  const thinnest = Math.max(least, Number.isFinite(bulk) ? THINNEST * bulk : 0)
+  if (count === 0) return { count, from, scale: thinnest, shape: SHAPE_MAX }
+  const distrusted = count === 1 ? 0 : Math.ceil(count * WINSORISED)
+  const trusted = ascending[size - 1 - distrusted]
+  const excesses = ascending.subarray(size - count).map((energy) => Math.min(energy, trusted) - from)
+  const sum = excesses.reduce((total, excess) => total + excess, 0)
+  const mean = sum / count
+  let weighted = 0
+  for (let at = 0; at < count; at++) weighted += ((count - at - 0.65) / count) * (excesses[at] / count)
+  const moments = 2 - mean / (mean - 2 * weighted)
+  const fitted = count < SHAPE_EXCESSES_MIN || !(mean > least) ? 0 : moments
+  const heavy = Math.max(0, Math.min(SHAPE_MAX, Number.isFinite(fitted) ? fitted : SHAPE_MAX))
+  const scale = Math.max(thinnest, (sum / (count - distrusted)) * (1 - heavy))
+  return { count, from, scale, shape: Math.min(SHAPE_MAX, Math.max(heavy, 1 / (count - distrusted))) }
+}
+
+/** Calibration by these energies, in any order. The tail starts at their 98 % quantile, or at the highest of few. */
 export const fitTail = (energies: Float64Array): Calibration => {
   const ascending = Float64Array.from(energies).sort()
-  const count = ascending.length
-  const spread = Math.max(quantile(ascending, 0.98) - quantile(ascending, 0.5), 1e-6)
-  const top = ascending[count - 1]
-  if (1 / (count + 1) > TAIL_SHARE) {
-    // From the median on, an exponential falls by half every (median → 98 %) / log2(25).
-    const scale = spread / Math.log(25)
-    const tailFrom = top + scale * Math.log(1 / (count + 1) / TAIL_SHARE)
-    return { energies: [...ascending], tailFrom, tailScale: scale, tailShape: 0 }
+  const { count, from, scale, shape } = fitExcesses(ascending)
+  const top = ascending[ascending.length - 1]
+  const few = count > Math.ceil(TAIL_SHARE * ascending.length)
+  // Excesses over a higher start keep the shape; their scale grows with it.
+  return {
+    energies: [...ascending],
+    tailFrom: few ? top : from,
+    tailScale: few ? scale + shape * (top - from) : scale,
+    tailShape: shape
   }
-  const from = Math.min(count - 1, Math.ceil((1 - TAIL_SHARE) * count))
-  const tailFrom = ascending[from - 1]
-  // Held-back rows may hold anomalies: the highest few count as the highest of the rest (winsorised), or a
-  // single one would set the tail, and with it the threshold of every small budget.
-  const trusted = ascending[count - 1 - Math.ceil((count - from) * WINSORISED)]
-  const excesses = ascending.subarray(from).map((energy) => Math.min(energy, trusted) - tailFrom)
-  const mean = excesses.reduce((sum, excess) => sum + excess, 0) / excesses.length
-  if (!(mean > 1e-9))
-    return { energies: [...ascending], tailFrom, tailScale: spread / Math.log(25), tailShape: 0 }
-  let weighted = 0
-  for (let at = 0; at < excesses.length; at++) {
-    weighted += ((excesses.length - at - 0.65) / excesses.length) * excesses[at]
-  }
-  weighted /= excesses.length
-  const fitted = excesses.length < SHAPE_EXCESSES_MIN ? 0 : 2 - mean / (mean - 2 * weighted)
-  const tailShape = Math.max(0, Math.min(SHAPE_MAX, Number.isFinite(fitted) ? fitted : SHAPE_MAX))
-  return { energies: [...ascending], tailFrom, tailScale: mean * (1 - tailShape), tailShape }
 }
 
 /** How many of the ascending energies are at least this high. */
@@ -65,17 +91,25 @@ const atLeast = (ascending: ReadonlyArray<number>, energy: number): number => {
   return ascending.length - low
 }
 
-/** −ln p of an energy; finite for every finite energy, also where p itself would underflow. */
+/**
+ * −ln p of an energy; finite for every finite energy, also where p itself would underflow. Counted up to the
+ * highest energy but the distrusted ones, so that it holds for any energies that are exchangeable; from there on
+ * the tail thins out what was counted.
+ */
 export const surprise = (calibration: Calibration, energy: number): number => {
   const { energies, tailFrom, tailScale, tailShape } = calibration
-  const empirical = (at: number) => (1 + atLeast(energies, at)) / (energies.length + 1)
-  if (energy <= tailFrom) return -Math.log(empirical(energy))
-  const excess = (energy - tailFrom) / tailScale
+  const count = energies.length
+  const distrusted = Math.floor(count / TRUSTED_PER_ANOMALY)
+  const from = Math.max(tailFrom, energies[count - 1 - distrusted])
+  if (energy <= from) return -Math.log((1 + atLeast(energies, energy)) / (count + 1))
+  let above = distrusted
+  while (above > 0 && energies[count - above] <= from) above--
+  const excess = (energy - from) / (tailScale + tailShape * (from - tailFrom))
   const beyond = tailShape === 0 ? excess : Math.log1p(tailShape * excess) / tailShape
-  return Math.max(-Math.log(empirical(tailFrom)), -Math.log(TAIL_SHARE) + beyond)
+  return beyond - Math.log((1 + above) / (count + 1))
 }
 
-/** Conformal p-value: (1 + calibration energies ≥ this one) / (n + 1), beyond `tailFrom` the fitted tail. */
+/** Conformal p-value: (1 + calibration energies ≥ this one) / (n + 1), beyond the trusted ones the fitted tail. */
 export const pvalueOf = (calibration: Calibration, energy: number): number =>
   Math.max(Number.MIN_VALUE, Math.exp(-surprise(calibration, energy)))
 

@@ -1,5 +1,5 @@
 // Three energies as one graph: the prototype mixture, the autoencoder and score matching, each as its surprise −log p.
-import { type Curve, PIECES, TAIL_WEIGHT } from "./curve.ts"
+import { type Curve, fitCurve, PIECES, surpriseAt } from "./curve.ts"
 import { type Encoder, LANES } from "./encoder.ts"
 import { type Expression, GraphBuilder } from "./graph.ts"
 import { costPerRow, explained, type Mixture, mixtureEnergy, ownership } from "./mixture.ts"
@@ -64,9 +64,9 @@ const surprises = (
       starts[at] = -curve.starts[piece] / curve.widths[piece]
       rises[at * columns + column] = WEIGHTS[member] * curve.rises[piece]
     }
-    scale[member * LANES + member] = 1 / curve.spread
-    shift[member] = 1 - curve.high / curve.spread
-    tail[member * columns + column] = WEIGHTS[member] * TAIL_WEIGHT
+    scale[member * LANES + member] = curve.shape / curve.scale
+    shift[member] = 1 - (curve.shape * curve.from) / curve.scale
+    tail[member * columns + column] = WEIGHTS[member] / curve.shape
   })
   const product = (matrix: Float32Array, offset: Float32Array, size: number) =>
     graph.binary(
@@ -82,6 +82,45 @@ const surprises = (
     graph.matMul(reached, graph.constant(rises, [pieces, columns])),
     graph.matMul(graph.unary("Log", beyond), graph.constant(tail, [LANES, columns]))
   )
+}
+
+/** Fused energies in double precision of rows of member energies, n × 3. */
+export const fusedEnergies = (curves: ReadonlyArray<Curve>, energies: ArrayLike<number>): Float64Array =>
+  Float64Array.from({ length: energies.length / MEMBERS }, (_, row) =>
+    WEIGHTS.reduce(
+      (sum, weight, member) => sum + weight * surpriseAt(curves[member], energies[row * MEMBERS + member]),
+      0
+    )
+  )
+
+/** One curve for each member, from rows of member energies, n × 3. */
+export const fitCurves = (energies: ArrayLike<number>): ReadonlyArray<Curve> =>
+  WEIGHTS.map((_, member) =>
+    fitCurve(
+      Float64Array.from({ length: energies.length / MEMBERS }, (_, row) => energies[row * MEMBERS + member])
+    )
+  )
+
+/** Parts that take turns in being judged by the curves of the others. */
+const FOLDS = 10
+
+/**
+ * What the rows that the curves are fitted to would have as fused energies were they fresh: each tenth of them is
+ * judged by curves of the other nine. Judged by their own curves, they would look more normal than fresh rows do.
+ */
+export const crossFitted = (energies: Float32Array): Float64Array => {
+  const count = energies.length / MEMBERS
+  const folds = Math.min(FOLDS, count)
+  const fused = new Float64Array(count)
+  for (let fold = 0; fold < folds; fold++) {
+    const part = (inside: boolean) =>
+      energies.filter((_, at) => (Math.floor(at / MEMBERS) % folds === fold) === inside)
+    const others = folds === 1 ? energies : part(false)
+    fusedEnergies(fitCurves(others), part(true)).forEach((energy, at) => {
+      fused[at * folds + fold] = energy
+    })
+  }
+  return fused
 }
 
 /** Input `rows` [n, inputs], output `energy` [n]: t_P + t_A / 2 + t_S / 2, nats. */

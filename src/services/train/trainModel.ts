@@ -1,9 +1,10 @@
 // Trains the energies on feature rows: hold back, trim, fit, calibrate, write the graphs.
 import type { Calibration, EnergyGraph } from "../../schema/model/Manifest.ts"
 import { fitTail, quantile } from "./calibrate.ts"
-import { fitCurve } from "./curve.ts"
 import type { InputColumn } from "./encoder.ts"
 import {
+  crossFitted,
+  fitCurves,
   fusedCost,
   fusedExplainGraph,
   fusedScoreGraph,
@@ -77,18 +78,16 @@ const FULL_STEPS_COLUMNS = 1_024
 const stepsFor = (steps: number, width: number): number =>
   Math.max(1, Math.round(steps * Math.min(1, FULL_STEPS_COLUMNS / width)))
 
-const calibrated = async (
+/** `energies`: what rows that nothing was fitted to have by the score graph. */
+const calibrated = (
   step: EnergyGraph["step"],
   score: Uint8Array,
-  cost: number,
-  rows: Table,
-  explain: (median: number) => Uint8Array | undefined,
-  signal?: AbortSignal
-): Promise<TrainedGraph> => {
-  const energies = (await runGraph(score, rows, "energy", 1, signal)).rows
-  const calibration = fitTail(Float64Array.from(energies))
-  const median = quantile(calibration.energies, 0.5)
-  return { step, score, explain: explain(median), calibration, costPerRow: cost }
+  costPerRow: number,
+  energies: Float64Array,
+  explain: (median: number) => Uint8Array | undefined
+): TrainedGraph => {
+  const calibration = fitTail(energies)
+  return { step, score, explain: explain(quantile(calibration.energies, 0.5)), calibration, costPerRow }
 }
 
 /** What the networks learn of encoded rows. */
@@ -112,7 +111,7 @@ const fitNetworks = async (
   return { autoencoder, scoreMatching }
 }
 
-/** Each member's surprise is fitted to the held-back rows, then the fused energy is calibrated on them as any other. */
+/** Each member's surprise is fitted to the held-back rows; they calibrate the fused energy as well, cross-fitted. */
 const fuse = async (
   members: Members,
   held: Table,
@@ -120,17 +119,13 @@ const fuse = async (
   signal?: AbortSignal
 ): Promise<TrainedGraph> => {
   const { rows } = await runGraph(membersGraph(members), held, "energies", MEMBERS, signal)
-  const curves = Array.from({ length: MEMBERS }, (_, member) =>
-    fitCurve(Float64Array.from({ length: held.count }, (_, row) => rows[row * MEMBERS + member]))
-  )
-  const score = fusedScoreGraph(members, curves)
+  const curves = fitCurves(rows)
   return calibrated(
     "deep",
-    score,
+    fusedScoreGraph(members, curves),
     fusedCost(members),
-    held,
-    (median) => (explainable ? fusedExplainGraph(members, curves, median) : undefined),
-    signal
+    crossFitted(rows),
+    (median) => (explainable ? fusedExplainGraph(members, curves, median) : undefined)
   )
 }
 
@@ -173,13 +168,13 @@ export const trainModel = async (
   const networks = full ? await fitNetworks(encoded, options, progress) : undefined
   options.progress?.("calibrate", 0, heldBack)
   const explainable = encoder.columns.length * inputs.length <= SHARES_MAX
-  const fast = await calibrated(
+  const score = scoreGraph(encoder, mixture)
+  const fast = calibrated(
     "fast",
-    scoreGraph(encoder, mixture),
+    score,
     costPerRow(mixture),
-    held,
-    (median) => (explainable ? explainGraph(encoder, mixture, median) : undefined),
-    signal
+    Float64Array.from((await runGraph(score, held, "energy", 1, signal)).rows),
+    (median) => (explainable ? explainGraph(encoder, mixture, median) : undefined)
   )
   const deep =
     networks === undefined ? [] : [await fuse({ encoder, mixture, ...networks }, held, explainable, signal)]
