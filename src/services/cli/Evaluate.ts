@@ -10,6 +10,7 @@ import { printable } from "./paint.ts"
 import { makeProgress } from "./progress.ts"
 import { writeReport } from "./reportFile.ts"
 import { alertShareFlag, tellMisfits } from "./Score.ts"
+import { say } from "./Screen.ts"
 import { subcommand } from "./subcommand.ts"
 import { renderPairs } from "./table.ts"
 
@@ -101,6 +102,11 @@ export const evaluate = subcommand({
             ? undefined
             : yield* writeReport({ model, step, evaluation, gathered, input, label, folder: report })
         yield* tellMisfits(evaluation)
+        if (time !== undefined && gathered?.timeline === undefined) {
+          yield* say(
+            `Note: the report has no timeline: column ${printable(time)} has no times, or too few, or a single one.`
+          )
+        }
         yield* printAs(
           output,
           { ...evaluation, model: model.digest, ...(page === undefined ? {} : { report: page }) },

@@ -61,7 +61,8 @@ interface Opened {
   readonly missingColumns: ReadonlyArray<string>
 }
 
-const open = async (options: ScoreTableOptions): Promise<Opened> => {
+/** alsoRead: columns wanted beside the model's. */
+const open = async (options: ScoreTableOptions, alsoRead: ReadonlyArray<string>): Promise<Opened> => {
   const { manifest, input } = options
   if (manifest.input.kind !== "table") {
     throw new TableRefused({
@@ -75,7 +76,7 @@ const open = async (options: ScoreTableOptions): Promise<Opened> => {
   const reader = await openTable(input, {
     header: options.header,
     label: options.label,
-    names: columns.map((column) => column.name)
+    names: [...new Set([...columns.map((column) => column.name), ...alsoRead])]
   })
   const places = columns.map((column) => reader.names.indexOf(column.name))
   const used = columns.flatMap((column, at) =>
@@ -154,8 +155,11 @@ const judge = (options: ScoreTableOptions) => {
   }
 }
 
-const opened = (options: ScoreTableOptions) =>
-  Effect.tryPromise({ try: () => open(options), catch: (cause) => asTableRefused(options.input, cause) })
+const opened = (options: ScoreTableOptions, alsoRead: ReadonlyArray<string> = []) =>
+  Effect.tryPromise({
+    try: () => open(options, alsoRead),
+    catch: (cause) => asTableRefused(options.input, cause)
+  })
 
 /**
  * Writes `row,score,energy,pvalue,alert`, one line for each row of the table, in order, from row 1. `score`
@@ -264,7 +268,7 @@ const evaluating = (
   gather: GatherOptions | undefined
 ) =>
   Effect.gen(function* () {
-    const table = yield* opened(options)
+    const table = yield* opened(options, gather?.timeColumn === undefined ? [] : [gather.timeColumn])
     const { names, format } = table.reader
     const refuse = (reason: TableRefused["reason"], detail: string, advice: string) =>
       new TableRefused({ input: options.input, reason, detail, advice })

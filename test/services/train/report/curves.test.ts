@@ -38,13 +38,20 @@ describe("the ROC curve", () => {
     ])
   })
 
-  it("keeps its corners and its area, and few points, where there are many rows", () => {
+  it("keeps its area with few points where there are many rows", () => {
     const normals = Float32Array.from({ length: 50_000 }, (_, at) => at)
     const anomalies = Float32Array.from({ length: 50_000 }, (_, at) => (at % 2 === 0 ? at : 60_000 + at))
     const points = rocCurve(normals, anomalies.sort())
-    expect(points).toContainEqual({ x: 0, y: 0.5 })
     expect(points.length).toBeLessThan(1_000)
-    expect(areaBelow(points)).toBeCloseTo(0.75, 3)
+    expect(areaBelow(points)).toBeCloseTo(0.75, 4)
+  })
+
+  it("keeps the points from which it leaps", () => {
+    const anomalies = Float32Array.from({ length: 1_001 }, (_, at) => 2 + at)
+    expect(rocCurve(new Float32Array(1_000).fill(1), anomalies).slice(-2)).toEqual([
+      { x: 0, y: 1 },
+      { x: 1, y: 1 }
+    ])
   })
 })
 

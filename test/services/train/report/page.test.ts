@@ -5,7 +5,7 @@ import { gather, judged, pageOf } from "./judgedRows.ts"
 
 /** Rows whose energies are those of the calibration, one in fifty an anomaly that lies higher; a minute apart. */
 function* rowsOf(count: number): Generator<JudgedRow> {
-  const random = makeRandom(3)
+  const random = makeRandom(3).uniform
   for (let row = 1; row <= count; row++) {
     const anomaly = row % 50 === 0
     const energy = random() + (anomaly ? 2 * random() : 0)
