@@ -9,6 +9,8 @@ import { deepestStep, type EnergyGraph, type Manifest } from "../../schema/model
 import { makeScore, pvalueOf } from "./calibrate.ts"
 import { BrokenRows, makeRowWriter } from "./columns.ts"
 import { type Metrics, measure } from "./evaluate.ts"
+import { type Gathered, makeGatherer } from "./report/gather.ts"
+import { timeColumnOf } from "./report/timeline.ts"
 import { isMissing, openTable, type TableReader, type TableRow } from "./tableReader.ts"
 import { asTableRefused } from "./trainTable.ts"
 
@@ -49,6 +51,8 @@ const ALERT_SHARE = 0.01
 interface Lot {
   readonly rows: ReadonlyArray<TableRow>
   readonly energies: Float32Array
+  /** Row-major, `width` values a row. */
+  readonly features: Float32Array
 }
 
 interface Opened {
@@ -57,7 +61,8 @@ interface Opened {
   readonly missingColumns: ReadonlyArray<string>
 }
 
-const open = async (options: ScoreTableOptions): Promise<Opened> => {
+/** alsoRead: columns wanted beside the model's. */
+const open = async (options: ScoreTableOptions, alsoRead: ReadonlyArray<string>): Promise<Opened> => {
   const { manifest, input } = options
   if (manifest.input.kind !== "table") {
     throw new TableRefused({
@@ -71,7 +76,7 @@ const open = async (options: ScoreTableOptions): Promise<Opened> => {
   const reader = await openTable(input, {
     header: options.header,
     label: options.label,
-    names: columns.map((column) => column.name)
+    names: [...new Set([...columns.map((column) => column.name), ...alsoRead])]
   })
   const places = columns.map((column) => reader.names.indexOf(column.name))
   const used = columns.flatMap((column, at) =>
@@ -129,7 +134,7 @@ const eachLot = (
           }
         })
         yield* options.score(table, part.length, energies)
-        yield* attempt(() => take({ rows: part, energies }))
+        yield* attempt(() => take({ rows: part, energies, features: table }))
         rows += part.length
         options.progress?.(rows)
       }
@@ -150,8 +155,11 @@ const judge = (options: ScoreTableOptions) => {
   }
 }
 
-const opened = (options: ScoreTableOptions) =>
-  Effect.tryPromise({ try: () => open(options), catch: (cause) => asTableRefused(options.input, cause) })
+const opened = (options: ScoreTableOptions, alsoRead: ReadonlyArray<string> = []) =>
+  Effect.tryPromise({
+    try: () => open(options, alsoRead),
+    catch: (cause) => asTableRefused(options.input, cause)
+  })
 
 /**
  * Writes `row,score,energy,pvalue,alert`, one line for each row of the table, in order, from row 1. `score`
@@ -240,31 +248,61 @@ const labelWord = (cell: unknown) => {
 /** Does this label mean normal? Zero, normal, false, no, benign and -, however written. */
 export const isNormalLabel = (cell: unknown): boolean => normalWords.has(labelWord(cell))
 
-/** Scores a table and compares with its label column: 0, normal, false, no, benign and - are normal. */
-export const evaluateTable = (
-  options: ScoreTableOptions & { readonly label: string }
-): Effect.Effect<Evaluation, TableRefused | ScorerUnavailable> =>
+/** What a report shows beyond the figures. */
+export interface GatherOptions {
+  /** The column of the timeline; by default one that is named as times mostly are. */
+  readonly timeColumn?: string | undefined
+}
+
+const gathererOf = (options: ScoreTableOptions, table: Opened, { timeColumn }: GatherOptions) => {
+  const { names } = table.reader
+  return makeGatherer({
+    calibration: graphOf(options).calibration,
+    share: options.alertShare ?? ALERT_SHARE,
+    timeColumn: timeColumn ?? timeColumnOf(names.filter((name) => name !== options.label))
+  })
+}
+
+const evaluating = (
+  options: ScoreTableOptions & { readonly label: string },
+  gather: GatherOptions | undefined
+) =>
   Effect.gen(function* () {
-    const table = yield* opened(options)
+    const table = yield* opened(options, gather?.timeColumn === undefined ? [] : [gather.timeColumn])
+    const { names, format } = table.reader
     const refuse = (reason: TableRefused["reason"], detail: string, advice: string) =>
       new TableRefused({ input: options.input, reason, detail, advice })
-    if (table.reader.format === "csv" && !table.reader.names.includes(options.label)) {
+    const listed = `it has ${names.slice(0, 8).join(", ")}${names.length > 8 ? ", …" : ""}`
+    if (format === "csv" && !names.includes(options.label)) {
       return yield* refuse(
         "no-label-column",
-        `it has no column ${options.label}; it has ${table.reader.names.slice(0, 8).join(", ")}${table.reader.names.length > 8 ? ", …" : ""}`,
+        `it has no column ${options.label}; ${listed}`,
         "name one of its columns as the label"
       )
     }
+    if (gather?.timeColumn !== undefined && !names.includes(gather.timeColumn)) {
+      return yield* refuse(
+        "wrong-columns",
+        `it has no column ${gather.timeColumn}; ${listed}`,
+        "name one of its columns as the time"
+      )
+    }
     const judged = judge(options)
+    const gatherer = gather === undefined ? undefined : gathererOf(options, table, gather)
+    const timePlace = gatherer?.timeColumn === undefined ? -1 : names.indexOf(gatherer.timeColumn)
+    const { width } = table.writer
     const scores: Array<number> = []
     const labels: Array<number> = []
     const alerts: Array<number> = []
     const normalLabels = new Set<string>()
     let unlabelled = 0
-    const read = yield* eachLot(options, table, async ({ rows, energies }) => {
-      const place = table.reader.names.indexOf(options.label)
+    let number = 0
+    const read = yield* eachLot(options, table, async ({ rows, energies, features }) => {
+      const place = names.indexOf(options.label)
       for (let at = 0; at < rows.length; at++) {
-        const cell = rows[at].cells?.[place]
+        number++
+        const { cells } = rows[at]
+        const cell = cells?.[place]
         // A dash is a word for normal in some logs, and no value in none.
         if (isMissing(cell)) {
           unlabelled++
@@ -273,10 +311,20 @@ export const evaluateTable = (
         const word = labelWord(cell)
         const normal = normalWords.has(word)
         if (normal) normalLabels.add(word)
-        const verdict = judged(energies[at], false)
-        scores.push(verdict.score)
+        const { score, pvalue, alert } = judged(energies[at], false)
+        scores.push(score)
         labels.push(normal ? 0 : 1)
-        alerts.push(verdict.alert)
+        alerts.push(alert)
+        gatherer?.observe({
+          row: number,
+          label: cell,
+          anomaly: !normal,
+          energy: energies[at],
+          pvalue,
+          alert: alert === 1,
+          features: features.subarray(at * width, (at + 1) * width),
+          time: cells?.[timePlace]
+        })
       }
     })
     if (scores.length === 0) {
@@ -295,7 +343,7 @@ export const evaluateTable = (
         `give rows of both kinds; normal rows are labelled ${[...normalWords].join(", ")}`
       )
     }
-    return {
+    const evaluation: Evaluation = {
       ...metrics,
       alertShare: options.alertShare ?? ALERT_SHARE,
       broken: read.broken.count,
@@ -304,4 +352,24 @@ export const evaluateTable = (
       unlabelled,
       normalLabels: [...normalLabels]
     }
+    return { evaluation, gatherer }
   }).pipe(Effect.withSpan("evaluate.table"))
+
+/** Scores a table and compares with its label column: 0, normal, false, no, benign and - are normal. */
+export const evaluateTable = (
+  options: ScoreTableOptions & { readonly label: string }
+): Effect.Effect<Evaluation, TableRefused | ScorerUnavailable> =>
+  Effect.map(evaluating(options, undefined), ({ evaluation }) => evaluation)
+
+/** The same, with what a report shows; `undefined` gathers nothing. */
+export const evaluateAndGather = (
+  options: ScoreTableOptions & { readonly label: string },
+  gather: GatherOptions | undefined
+): Effect.Effect<
+  { readonly evaluation: Evaluation; readonly gathered: Gathered | undefined },
+  TableRefused | ScorerUnavailable
+> =>
+  Effect.map(evaluating(options, gather), ({ evaluation, gatherer }) => ({
+    evaluation,
+    gathered: gatherer?.finish()
+  }))

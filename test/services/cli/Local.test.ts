@@ -352,6 +352,39 @@ describe("train, score, evaluate", () => {
         detectionRate: 1
       })
       const table = yield* runWords(["evaluate", "--model", model, "--input", test, "--label", "label"])
+      const reported = yield* runWords(
+        ["evaluate", "--model", model, "--input", test, "--label", "label"].concat([
+          "--report",
+          join(folder, "new", "report"),
+          "-o",
+          "json"
+        ])
+      )
+      const { report, ...figures } = JSON.parse(reported.out)
+      expect(report).toBe(join(folder, "new", "report", "report.html"))
+      expect(figures).toEqual(JSON.parse(evaluated.out))
+      const page = yield* Effect.promise(() => readFile(report, "utf8"))
+      expect(page).toContain(`<code>${figures.model}</code>`)
+      expect(page).toContain("10 of 10 anomalies")
+      expect(page).toContain("No anomaly was missed.")
+      // What raised the worst false alarm, as `score --explain` says it.
+      expect(page).toMatch(/<h3>Row \d+<\/h3>[\s\S]*<th scope="row"><bdi>y<\/bdi><\/th>/)
+      const noTime = yield* runWords(
+        ["evaluate", "--model", model, "--input", test, "--label", "label"].concat([
+          "--report",
+          folder,
+          "--time",
+          "when"
+        ])
+      )
+      expect([noTime.code, noTime.err]).toEqual([
+        1,
+        expect.stringContaining("it has no column when; it has x, y, kind, label")
+      ])
+      const noReport = yield* runWords(
+        ["evaluate", "--model", model, "--input", test, "--label", "label"].concat(["--time", "x"])
+      )
+      expect([noReport.code, noReport.err]).toEqual([2, expect.stringContaining("Add --report DIR")])
       expect(table.out).toMatch(/^Rows: +100: 10 anomalies, 90 normal \(labelled 0\)\nROC-AUC: +1\.0000\n/)
     })
   )
