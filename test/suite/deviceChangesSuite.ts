@@ -1,5 +1,5 @@
 // What DeviceChanges must do on every database: each alert once, each device as if it had been alone.
-import type { SqlClient } from "@effect/sql"
+import { SqlClient } from "@effect/sql"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer } from "effect"
 import * as Device from "../../src/actors/device/Device.ts"
@@ -190,6 +190,19 @@ export const deviceChangesSuite = (name: string, database: Database) => {
         const rows = yield* listed
         expect(rows.alerts.map(({ offset }) => offset)).toEqual([1, 3])
         expect(rows.incidents.map(({ device }) => device)).toEqual(["d-1", "d-2"])
+      }).pipe(Effect.provide(layer))
+    )
+
+    it.scopedLive("says of a record that can't be read that it can't, and goes on with others", () =>
+      Effect.gen(function* () {
+        const changes = yield* DeviceChanges
+        const sql = yield* SqlClient.SqlClient
+        yield* changes.takeAlerts([alert(1, "d-1")])
+        yield* sql`UPDATE device SET record_json = '{}' WHERE device = 'd-1'`
+        const error = yield* Effect.flip(changes.takeAlerts([alert(2, "d-1")]))
+        expect(error).toBeInstanceOf(StorageUnavailable)
+        yield* changes.takeAlerts([alert(3, "d-2")])
+        expect(yield* incidentsOf([alert(3, "d-2")])).toEqual(expected([alert(3, "d-2")]))
       }).pipe(Effect.provide(layer))
     )
 

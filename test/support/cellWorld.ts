@@ -16,7 +16,7 @@ import { EmbeddedLog } from "../../src/services/ingest/EmbeddedLog.ts"
 import { EventLog } from "../../src/services/ingest/EventLog.ts"
 import { AlertFeed } from "../../src/services/observe/AlertFeed.ts"
 import { Asks } from "../../src/services/observe/Asks.ts"
-import { Health } from "../../src/services/observe/Health.ts"
+import { Health, type HealthService } from "../../src/services/observe/Health.ts"
 import { Metrics } from "../../src/services/observe/Metrics.ts"
 import { Cells } from "../../src/services/runtime/Cells.ts"
 import * as Cluster from "../../src/services/runtime/Cluster.ts"
@@ -44,6 +44,8 @@ export interface Tampering {
 export interface CellWorld {
   readonly append: (values: ReadonlyArray<Uint8Array | null>) => Promise<void>
   readonly inspect: () => Promise<CellStatus>
+  /** What the runner says of itself, also after the stop. */
+  readonly health: HealthService
   readonly command: (id: string, change: CellChange) => Promise<unknown>
   readonly stop: () => Promise<void>
 }
@@ -156,6 +158,7 @@ export const startWorld = async (
   const inspect = () => runtime.runPromise(Effect.flatMap(cell, (it) => it.Inspect()))
   await inspect()
   return {
+    health: await runtime.runPromise(Health),
     append: (values) =>
       runtime.runPromise(
         Effect.flatMap(EventLog, (made) =>

@@ -51,14 +51,11 @@ const build = Effect.gen(function* () {
     }),
     Effect.ignore
   )
+  // Registered first, so run last: what the loop reports while it stops is forgotten, too.
+  yield* Effect.addFinalizer(() => Effect.sync(handle.forget))
   yield* Effect.forkScoped(supervised.pipe(Effect.annotateLogs({ stream, partition })))
   const leave = asks.open(stream, partition, handle.askers.wait)
-  yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      leave()
-      handle.forget()
-    })
-  )
+  yield* Effect.addFinalizer(() => Effect.sync(leave))
 
   const live = Effect.suspend(() => {
     const core = handle.context?.core

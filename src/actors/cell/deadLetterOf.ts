@@ -32,7 +32,10 @@ export const letterOf = (
     reason,
     detail,
     attempts,
-    bytes: start < 0 ? new Uint8Array(0) : batch.bytes.slice(start, start + Math.min(size, KEPT_BYTES_MAX)),
+    // Not `slice`, which of a Buffer is a view.
+    bytes: new Uint8Array(
+      start < 0 ? [] : batch.bytes.subarray(start, start + Math.min(size, KEPT_BYTES_MAX))
+    ),
     size
   }
 }

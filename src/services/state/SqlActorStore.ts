@@ -2,6 +2,7 @@
 import { SqlClient } from "@effect/sql"
 import type { SqlError } from "@effect/sql/SqlError"
 import { Effect, Layer, Schema } from "effect"
+import { StorageUnavailable } from "../../schema/error/StorageError.ts"
 import { DeviceRecord, deviceEntityId } from "../../schema/protocol/DeviceProtocol.ts"
 import { ModelVersionRecord } from "../../schema/protocol/ModelProtocol.ts"
 import { Alert } from "../../schema/verdict/Alert.ts"
@@ -111,11 +112,17 @@ const make = Effect.gen(function* () {
                 padded(keys).map(({ stream, device }) => sql`(${stream}, ${device})`)
               )})`
           ).pipe(
-            Effect.map((rows) => {
+            Effect.flatMap((rows) => {
               const texts = new Map(rows.map((row) => [keyOf(row), row.record_json]))
-              return keys.map((key) => {
-                const text = texts.get(keyOf(key))
-                return text === undefined ? undefined : readDevice(text)
+              const read = () =>
+                keys.map((key) => {
+                  const text = texts.get(keyOf(key))
+                  return text === undefined ? undefined : readDevice(text)
+                })
+              // No defect: whoever asked waits and says why, and is not started anew again and again.
+              return Effect.try({
+                try: read,
+                catch: (cause) => new StorageUnavailable({ operation: "read devices", detail: String(cause) })
               })
             })
           ),

@@ -264,6 +264,16 @@ describe("a checkpoint that hangs", () => {
   })
 })
 
+describe("a cell that has gone from this runner", () => {
+  it("leaves nothing behind that would keep it from being ready", { timeout: 60_000 }, async () => {
+    const world = await startWorld(join(root, "gone"), definition)
+    await until("the cell to run", async () => ((await world.inspect()).paused === null ? true : undefined))
+    expect(world.health.readiness().components.map(({ component }) => component)).toContain("cell flows/0")
+    await world.stop()
+    expect(world.health.readiness().components).toEqual([])
+  })
+})
+
 describe("F18 a stretch of the log that nobody can read: I4", () => {
   it("is buried by its offsets wherever it lies among readable records", { timeout: 60_000 }, async () => {
     const folder = join(root, "stretch")
