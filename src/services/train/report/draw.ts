@@ -44,7 +44,8 @@ const powers = (low: number, high: number, from: number, to: number, words: (val
 const roundTicks = (axis: EnergyAxis, at: (energy: number) => number, apart: number): ReadonlyArray<Tick> => {
   const size = Math.max(Math.abs(axis.low), Math.abs(axis.high))
   const magnitudes = Array.from({ length: 24 }, (_, step) => 10 ** (Math.ceil(Math.log10(size)) - step))
-  const around = scaleLinear([axis.low, axis.high], [0, 1]).ticks(4)
+  const { centre, spread } = axis.wide ?? { centre: axis.low, spread: axis.high - axis.low }
+  const around = scaleLinear([centre - 3 * spread, centre + 3 * spread], [0, 1]).ticks(5)
   const candidates = [
     0,
     ...[1, 2, 5].flatMap((digit) => magnitudes.flatMap((power) => [digit * power, -digit * power])),

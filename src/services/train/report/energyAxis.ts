@@ -1,4 +1,4 @@
-// An axis for energies: straight, or where a few rows lie far beyond the rest, straight in the middle and logarithmic outside.
+// An axis for energies: straight, or where a few rows lie far above the rest, straight in the middle and logarithmic outside.
 
 export interface EnergyAxis {
   readonly low: number
@@ -21,7 +21,6 @@ export const energyAt = ({ wide }: EnergyAxis, place: number): number =>
 /** An axis that shows from `low` to `high`; the bulk of normal rows is told by its middle and its 99 % quantile. */
 export const makeEnergyAxis = (low: number, high: number, middle: number, top: number): EnergyAxis => {
   const spread = Math.max(top - middle, 1e-6)
-  const reach = Math.max(high - middle, middle - low)
-  const wide = reach > STRAIGHT_SPREADS_MAX * spread ? { centre: middle, spread } : undefined
+  const wide = high - middle > STRAIGHT_SPREADS_MAX * spread ? { centre: middle, spread } : undefined
   return low < high ? { low, high, wide } : { low: low - 0.5, high: low + 0.5, wide: undefined }
 }

@@ -25,8 +25,8 @@ export interface Frame {
   readonly bottom: number
 }
 
-export const halfFrame: Frame = { width: 520, height: 400, left: 62, right: 496, top: 14, bottom: 346 }
-export const wideFrame: Frame = { width: 1080, height: 330, left: 62, right: 1056, top: 30, bottom: 276 }
+export const halfFrame: Frame = { width: 520, height: 400, left: 76, right: 496, top: 14, bottom: 346 }
+export const wideFrame: Frame = { width: 1080, height: 330, left: 76, right: 1040, top: 30, bottom: 276 }
 
 /** A mark on an axis: pixels, and what is written there. */
 export interface Tick {
