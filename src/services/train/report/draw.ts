@@ -64,10 +64,11 @@ const energies = (axis: EnergyAxis, from: number, to: number, apart: number): Pl
   const place = scaleLinear([alongAxis(axis, axis.low), alongAxis(axis, axis.high)], [from, to])
   const at = (energy: number) => place(alongAxis(axis, energy))
   if (axis.wide !== undefined) return { at, ticks: roundTicks(axis, at, apart) }
-  const ticks = scaleLinear([axis.low, axis.high], [0, 1]).ticks(
-    Math.max(2, Math.abs(to - from) / (1.6 * apart))
-  )
-  return { at, ticks: ticks.map((value) => ({ at: at(value), label: numberText(value) })) }
+  const count = Math.max(2, Math.abs(to - from) / (1.6 * apart))
+  const straight = scaleLinear([axis.low, axis.high], [0, 1])
+  // As many digits as tell neighbours apart.
+  const words = axis.high - axis.low < 1e4 ? straight.tickFormat(count) : numberText
+  return { at, ticks: straight.ticks(count).map((value) => ({ at: at(value), label: words(value) })) }
 }
 
 /** A word beside an upright line, on the side where there is room. */
@@ -108,11 +109,19 @@ export const drawHistogram = (
     ),
     [x.at(bins[bins.length - 1].to), frame.bottom]
   ])
+  const noteAt = frame.top - 6
   const mark =
     threshold === undefined
       ? ""
-      : line(x.at(threshold), frame.top - 14, x.at(threshold), frame.bottom, "threshold") +
-        beside(frame, x.at(threshold), frame.top - 6, `alerts from ${numberText(threshold)}`)
+      : threshold < axis.low
+        ? text(frame.left, noteAt, `← alerts from ${numberText(threshold)}, left of here`, { class: "note" })
+        : threshold > axis.high
+          ? text(frame.right, noteAt, `alerts from ${numberText(threshold)}, right of here →`, {
+              class: "note",
+              "text-anchor": "end"
+            })
+          : line(x.at(threshold), frame.top - 14, x.at(threshold), frame.bottom, "threshold") +
+            beside(frame, x.at(threshold), noteAt, `alerts from ${numberText(threshold)}`)
   return drawing(
     "histogram",
     frame,
@@ -316,7 +325,7 @@ export const drawTimeline = (timeline: Timeline, axis: EnergyAxis, threshold: nu
       path(`${through(area)}Z`, "area") +
       path(through(filled.map((bucket) => [bucket.x, y.at(bucket.highest)] as const)), "series") +
       marks.join("") +
-      (threshold === undefined || threshold > axis.high
+      (threshold === undefined || threshold > axis.high || threshold < axis.low
         ? ""
         : line(plot.left, y.at(threshold), plot.right, y.at(threshold), "threshold") +
           text(plot.right, y.at(threshold) - 5, "alerts above", { class: "note", "text-anchor": "end" })) +

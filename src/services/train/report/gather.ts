@@ -17,6 +17,8 @@ import { keepWorst, keepWorstOfEach, type WorstRow } from "./worst.ts"
 
 /** Bars of the histogram. */
 const BINS = 60
+/** How many times the span of all energies the threshold may lie outside and still be on the axis. */
+const THRESHOLD_SPANS_MAX = 2
 /** Rows explained of each kind. */
 const WORST = 6
 /** Kinds of anomaly counted apart, and shown. */
@@ -54,7 +56,7 @@ export interface Kind {
 export interface Gathered {
   readonly axis: EnergyAxis
   readonly bins: ReadonlyArray<Bin>
-  /** Rows with at least this energy alert; undefined where no energy does. */
+  /** Rows with at least this energy alert; undefined where no energy does. It may lie outside the axis. */
   readonly threshold: number | undefined
   readonly roc: ReadonlyArray<Point>
   readonly precisionRecall: ReadonlyArray<Point>
@@ -188,7 +190,12 @@ export const makeGatherer = (options: {
       const anomalies = all.filter((_, row) => (marks[row] & 1) === 1).sort()
       const threshold = thresholdOf(calibration, share)
       const ends = [normals[0], normals[normals.length - 1], anomalies[0], anomalies[anomalies.length - 1]]
-      const shown = threshold === undefined ? ends : [...ends, threshold]
+      const [low, high] = [Math.min(...ends), Math.max(...ends)]
+      // A threshold far outside would squeeze all rows into one bar.
+      const near =
+        threshold !== undefined &&
+        Math.max(low - threshold, threshold - high) <= THRESHOLD_SPANS_MAX * (high - low)
+      const shown = near ? [...ends, threshold] : ends
       const axis = makeEnergyAxis(
         Math.min(...shown),
         Math.max(...shown),

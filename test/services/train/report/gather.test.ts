@@ -3,7 +3,7 @@ import { pvalueOf } from "../../../../src/services/train/calibrate.ts"
 import { alongAxis, energyAt, makeEnergyAxis } from "../../../../src/services/train/report/energyAxis.ts"
 import { thresholdOf } from "../../../../src/services/train/report/gather.ts"
 import { momentOf, timeColumnOf } from "../../../../src/services/train/report/timeline.ts"
-import { evenCalibration, gather, judged, SHARE } from "./judgedRows.ts"
+import { evenCalibration, gather, judged, pageOf, SHARE } from "./judgedRows.ts"
 
 const normals = Array.from({ length: 1_000 }, (_, at) => judged(at + 1, at / 1_000, false))
 
@@ -17,6 +17,15 @@ describe("what a report gathers", () => {
     const threshold = gathered.threshold as number
     expect(pvalueOf(evenCalibration, threshold)).toBeLessThanOrEqual(SHARE)
     expect(pvalueOf(evenCalibration, threshold - 1e-5)).toBeGreaterThan(SHARE)
+  })
+
+  it("leaves a threshold off the axis that lies far from every row", () => {
+    const far = [judged(1, 900, false), judged(2, 901, true), judged(3, 902, true)]
+    const { axis, threshold, bins } = gather(far)
+    expect([axis.low, axis.high]).toEqual([900, 902])
+    expect(threshold).toBeLessThan(1)
+    expect(bins.filter((bin) => bin.normal + bin.anomalous > 0).length).toBe(3)
+    expect(pageOf(gather(far))).toContain("left of here")
   })
 
   it("knows no threshold where no energy alerts", () => {
