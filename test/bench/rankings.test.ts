@@ -34,8 +34,8 @@ describe("incidents", () => {
 describe("the volume under the precision-recall surface", () => {
   it("softens labels by half the buffer on each side, by the root of the distance", () => {
     const soft = softLabels([0, 0, 0, 1, 0, 0, 0], 4)
-    expect([...soft].map((share) => Number(share.toFixed(4)))).toEqual([
-      0, 0.7071, 0.866, 1, 0.866, 0.7071, 0
+    expect([...soft].map((share) => Number((share * share).toFixed(9)))).toEqual([
+      0, 0.5, 0.75, 1, 0.75, 0.5, 0
     ])
     expect([...softLabels(labels, 0)]).toEqual(labels)
   })
