@@ -34,7 +34,9 @@ describe("incidents", () => {
 describe("the volume under the precision-recall surface", () => {
   it("softens labels by half the buffer on each side, by the root of the distance", () => {
     const soft = softLabels([0, 0, 0, 1, 0, 0, 0], 4)
-    expect([...soft].map((share) => Math.round(1_000 * share))).toEqual([0, 707, 866, 1_000, 866, 707, 0])
+    expect([...soft].map((share) => Number((share * share).toFixed(9)))).toEqual([
+      0, 0.5, 0.75, 1, 0.75, 0.5, 0
+    ])
     expect([...softLabels(labels, 0)]).toEqual(labels)
   })
 
