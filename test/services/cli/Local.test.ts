@@ -367,8 +367,17 @@ describe("train, score, evaluate", () => {
       expect(page).toContain(`<code>${figures.model}</code>`)
       expect(page).toContain("10 of 10 anomalies")
       expect(page).toContain("No anomaly was missed.")
-      // What raised the worst false alarm, as `score --explain` says it.
-      expect(page).toMatch(/<h3>Row \d+<\/h3>[\s\S]*<th scope="row"><bdi>y<\/bdi><\/th>/)
+      expect(page).toContain("No normal row raised an alarm.")
+      // One that is labelled normal all the same: what raised it, as `score --explain` says it.
+      const mislabelled = yield* write("mislabelled.csv", `x,y,kind,label\n1,6,a,0\n1,2,a,0\n5,20,b,1\n`)
+      yield* runWords(
+        ["evaluate", "--model", model, "--input", mislabelled, "--label", "label"].concat([
+          "--report",
+          join(folder, "mislabelled")
+        ])
+      )
+      const blamed = yield* Effect.promise(() => readFile(join(folder, "mislabelled", "report.html"), "utf8"))
+      expect(blamed).toMatch(/<h3>Row 1<\/h3>[\s\S]*<th scope="row"><bdi>y<\/bdi><\/th>/)
       const noTime = yield* runWords(
         ["evaluate", "--model", model, "--input", test, "--label", "label"].concat([
           "--report",
