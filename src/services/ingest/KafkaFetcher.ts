@@ -16,12 +16,9 @@ export interface FetcherLimits {
   readonly busyPollMillis: number
   /**
    * After a response of less than `pacedBytes`, requests are at least this far apart: a trickle would otherwise
-   * be fetched record by record, each fetch at the price of hundreds of events, and keep the whole core busy. The
-   * first where nothing else is to be done, the second where there is no time left; with the square of the busy
-   * share in between, so that what is idle makes events come sooner.
+   * be fetched record by record, each fetch at the price of hundreds of events, and keep the whole core busy.
    */
-  readonly idlePaceMillis: number
-  readonly busyPaceMillis: number
+  readonly paceMillis: number
   readonly pacedBytes: number
   /** In one response, shared evenly by the partitions that it is asked for. */
   readonly responseBytesMax: number
@@ -115,8 +112,7 @@ const within = <A>(promise: Promise<A>, millis: number): Promise<A> =>
 export const makeKafkaFetcher = (
   connect: () => Promise<ClusterClient>,
   limits: FetcherLimits,
-  report: FetchReport,
-  busyShare: () => number
+  report: FetchReport
 ): KafkaFetcher => {
   const control = makeHolder(connect)
   const sessions = new Map<string, Session>()
@@ -208,15 +204,10 @@ export const makeKafkaFetcher = (
     feed.pause = Math.min(feed.pause * 2, limits.retryMaxMillis)
   }
 
-  const paceMillis = (): number => {
-    const { busyPaceMillis, idlePaceMillis } = limits
-    return idlePaceMillis + (busyPaceMillis - idlePaceMillis) * busyShare() ** 2
-  }
-
   /** Sees to it that a request goes out; not before this turn of the loop is over, so that others can join. */
   const schedule = (session: Session) => {
     if (session.running || session.timer !== undefined || session.immediate !== undefined || closed) return
-    const early = session.trickles ? session.requestedAt + paceMillis() - performance.now() : 0
+    const early = session.trickles ? session.requestedAt + limits.paceMillis - performance.now() : 0
     if (early > 0) {
       session.timer = setTimeout(() => {
         session.timer = undefined

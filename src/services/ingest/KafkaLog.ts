@@ -4,7 +4,6 @@ import { Cache, Context, Effect, Exit, Layer, Runtime } from "effect"
 import type { Admin, LogEntry, Message, Producer, RecordMetadata, SASLOptions } from "kafkajs"
 import { Partitioners } from "kafkajs"
 import { LogUnavailable } from "../../schema/error/IngestError.ts"
-import { makeBusyShare } from "../runtime/busyShare.ts"
 import { type Appended, EventLog, EventSource, type NewRecord } from "./EventLog.ts"
 import { makeGroupCommit, makePlacement, type PendingAppend, sizeOf } from "./GroupCommit.ts"
 import { connectCluster, type KafkaConnection, makeKafka } from "./KafkaClient.ts"
@@ -35,8 +34,7 @@ export const kafkaLimits = {
   unavailableAfterMillis: 30_000,
   longPollMillis: 100,
   busyPollMillis: 10,
-  idlePaceMillis: 1,
-  busyPaceMillis: 8,
+  paceMillis: 5,
   pacedBytes: 524_288,
   responseBytesMax: 4 * 1_048_576,
   /** Several of a producer's batches as they are by default. */
@@ -280,9 +278,7 @@ const make = (options: KafkaLogOptions) =>
     const place = makePlacement()
 
     const fetcher = yield* Effect.acquireRelease(
-      Effect.sync(() =>
-        makeKafkaFetcher(() => connectCluster(connection), limits, reportFetch, makeBusyShare())
-      ),
+      Effect.sync(() => makeKafkaFetcher(() => connectCluster(connection), limits, reportFetch)),
       (made) => Effect.sync(made.close)
     )
     const open: (typeof EventLog.Service)["open"] = (opening) =>

@@ -11,8 +11,7 @@ import type {
 const limits = {
   longPollMillis: 100,
   busyPollMillis: 10,
-  idlePaceMillis: 1,
-  busyPaceMillis: 5,
+  paceMillis: 5,
   pacedBytes: 1_000,
   responseBytesMax: 8_000,
   shareBytesMin: 200,
@@ -32,7 +31,7 @@ interface Asked {
 const turn = (millis = 0) => vi.advanceTimersByTimeAsync(millis)
 
 /** A cluster whose answers the test gives; a number stands for an error code. */
-const world = (busyShare = 1) => {
+const world = () => {
   const asked: Array<Asked> = []
   const leaders = new Map<number, string>()
   const closedNodes: Array<number> = []
@@ -73,16 +72,11 @@ const world = (busyShare = 1) => {
       close: () => closedNodes.push(number)
     }
   }
-  const fetcher = makeKafkaFetcher(
-    connect,
-    limits,
-    (event, _, partition) => {
-      reports.push(`${event} ${partition}`)
-    },
-    () => busyShare
-  )
+  const fetcher = makeKafkaFetcher(connect, limits, (event, _, partition) => {
+    reports.push(`${event} ${partition}`)
+  })
   const next = async (): Promise<Asked> => {
-    await turn(limits.busyPaceMillis)
+    await turn(limits.paceMillis)
     const one = asked.shift()
     if (one === undefined) throw new Error("nothing was asked")
     return one
@@ -240,28 +234,6 @@ describe("when", () => {
     expect(asked.length).toBe(1)
     await turn(1)
     expect(asked.length).toBe(2)
-  })
-
-  it("the sooner, the less there is to do besides", async () => {
-    for (const [busyShare, wait] of [
-      [0, 1],
-      [0.5, 2],
-      [1, 5]
-    ]) {
-      const { asked, next, open } = world(busyShare)
-      const feed = open(0)
-      await (await next()).answer({ 0: "x".repeat(1_000) })
-      feed.take()
-      feed.want(1)
-      await turn()
-      await asked[0].answer({ 0: "x" })
-      feed.take()
-      feed.want(2)
-      await turn(wait - 1)
-      expect(asked.length).toBe(1)
-      await turn(1)
-      expect(asked.length).toBe(2)
-    }
   })
 
   it("a waiting reader is woken by what comes, by trouble, or by its time", async () => {
