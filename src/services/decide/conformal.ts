@@ -89,7 +89,8 @@ const TRUSTED_PER_ANOMALY = 1_000
 /**
  * p = (1 + #{calibration ≥ e}) / (n + 1) up to the highest energy but the distrusted ones; beyond it the tail
  * thins out what was counted. Counting holds for any energies that are exchangeable, a fitted tail only where
- * it fits.
+ * it fits. The few highest are a matter of chance, so beyond them the larger of two shares holds: the tail from
+ * there, and the tail from the 98 % quantile, which rests on all excesses.
  */
 export const makeCalibration = (calibration: Calibration): ConformalScale => {
   const sorted = Float64Array.from(calibration.energies).sort()
@@ -97,18 +98,25 @@ export const makeCalibration = (calibration: Calibration): ConformalScale => {
   const shape = Math.max(0, calibration.tailShape)
   const trusted = n === 0 ? calibration.tailFrom : sorted[n - 1 - Math.floor(n / TRUSTED_PER_ANOMALY)]
   const from = Math.max(trusted, calibration.tailFrom)
-  const scale = Math.max(1e-9, calibration.tailScale + shape * (from - calibration.tailFrom))
+  const { tailFrom } = calibration
+  const tailScale = Math.max(1e-9, calibration.tailScale)
+  const scale = tailScale + shape * (from - tailFrom)
   const countedShare = (energy: number) => (1 + n - lowerBound(sorted, energy)) / (n + 1)
   const shareBeyond = n === 0 ? TAIL_SHARE : countedShare(nextAbove(from))
   const pvalue = (energy: number): number => {
     if (Number.isNaN(energy)) return 1
     if (!(energy > from)) return countedShare(energy)
     if (energy === Number.POSITIVE_INFINITY) return Number.MIN_VALUE
-    return Math.max(Number.MIN_VALUE, tailShareAt(energy - from, scale, shape, shareBeyond))
+    const near = tailShareAt(energy - from, scale, shape, shareBeyond)
+    const far = from > tailFrom ? tailShareAt(energy - tailFrom, tailScale, shape, TAIL_SHARE) : 0
+    return Math.max(Number.MIN_VALUE, near, Math.min(far, shareBeyond))
   }
   const energyAt = (p: number): number => {
     if (!(p < 1)) return Number.NEGATIVE_INFINITY
-    if (p < shareBeyond) return from + tailAt(p, scale, shape, shareBeyond)
+    if (p < shareBeyond) {
+      const near = from + tailAt(p, scale, shape, shareBeyond)
+      return from > tailFrom ? Math.max(near, tailFrom + tailAt(p, tailScale, shape, TAIL_SHARE)) : near
+    }
     // The least energy with few enough calibration energies at or above it.
     const allowed = Math.floor(p * (n + 1) - 1 + 1e-9)
     if (n === 0 || allowed >= n) return Number.NEGATIVE_INFINITY

@@ -104,9 +104,13 @@ export const surprise = (calibration: Calibration, energy: number): number => {
   if (energy <= from) return -Math.log((1 + atLeast(energies, energy)) / (count + 1))
   let above = distrusted
   while (above > 0 && energies[count - above] <= from) above--
-  const excess = (energy - from) / (tailScale + tailShape * (from - tailFrom))
-  const beyond = tailShape === 0 ? excess : Math.log1p(tailShape * excess) / tailShape
-  return beyond - Math.log((1 + above) / (count + 1))
+  const nats = (excess: number) => (tailShape === 0 ? excess : Math.log1p(tailShape * excess) / tailShape)
+  const counted = -Math.log((1 + above) / (count + 1))
+  const near = counted + nats((energy - from) / (tailScale + tailShape * (from - tailFrom)))
+  if (!(from > tailFrom)) return near
+  // The few highest are a matter of chance; the tail from the 98 % quantile rests on all excesses. The larger share holds.
+  const far = -Math.log(TAIL_SHARE) + nats((energy - tailFrom) / tailScale)
+  return Math.min(near, Math.max(far, counted))
 }
 
 /** Conformal p-value: (1 + calibration energies ≥ this one) / (n + 1), beyond the trusted ones the fitted tail. */
