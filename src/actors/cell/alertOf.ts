@@ -2,7 +2,6 @@
 import type { RecordBatch } from "../../schema/event/Batch.ts"
 import { DeviceFlag } from "../../schema/event/DeviceColumns.ts"
 import { AlertId } from "../../schema/Ids.ts"
-import { featureName } from "../../schema/model/FeatureSpec.ts"
 import type { Manifest } from "../../schema/model/Manifest.ts"
 import type { Step } from "../../schema/stream/StreamDefinition.ts"
 import type { Alert, Contribution } from "../../schema/verdict/Alert.ts"
@@ -20,41 +19,29 @@ const round = (value: number): number =>
 const shown = (value: number | string | null): string =>
   value === null ? "missing" : typeof value === "string" ? `"${value}"` : String(round(value))
 
-/** `latency vs own baseline was 9.2, expected 3`; what weighs most comes first. */
+const seconds = (value: number | string | null): string =>
+  typeof value === "number" ? `${round(value)} s` : shown(value)
+
+/** `latency vs own baseline: 412, expected 96`. */
+const phrase = ({ feature, observed, expected }: Contribution): string => {
+  if (feature === "gap") return `gap: ${seconds(observed)}, expected ${seconds(expected)}`
+  if (feature === "gap vs own baseline") return `own gap: ${seconds(observed)}, expected ${seconds(expected)}`
+  if (feature.endsWith(" unchanged") && observed !== null)
+    return `${feature} for ${shown(observed)} events, at most ${shown(expected)} expected`
+  if (feature.endsWith(" rarity")) return `rare ${feature.slice(0, -" rarity".length)}: ${shown(observed)}`
+  return expected === null
+    ? `${feature}: ${shown(observed)}`
+    : `${feature}: ${shown(observed)}, expected ${shown(expected)}`
+}
+
+/** What weighs most, in words. */
 export const summarize = (rule: string | null, contributions: ReadonlyArray<Contribution>): string => {
   const reasons = contributions
     .filter((item) => item.energy > 0)
     .slice(0, NAMED_MAX)
-    .map((item) =>
-      item.expected === null
-        ? `${item.feature}: ${shown(item.observed)}`
-        : `${item.feature}: ${shown(item.observed)}, expected ${shown(item.expected)}`
-    )
+    .map(phrase)
   if (rule === null) return reasons.length === 0 ? "unusual as a whole" : reasons.join("; ")
   return reasons.length === 0 ? `rule ${rule}` : `rule ${rule}; ${reasons.join("; ")}`
-}
-
-/** The model's shares of one row, as features in their own units. */
-const modelContributions = (
-  context: Pick<SliceContext, "core" | "key">,
-  explained: RowExplanation,
-  manifest: Manifest,
-  row: Float32Array
-): ReadonlyArray<Contribution> => {
-  const { core } = context
-  const order = Array.from(explained.contributions.keys())
-    .filter((column) => Math.abs(explained.contributions[column]) > 1e-3)
-    .sort((a, b) => explained.contributions[b] - explained.contributions[a])
-    .slice(0, CONTRIBUTIONS_MAX)
-  return order.map((column) => {
-    const feature = manifest.features[column]
-    return {
-      feature: featureName(feature),
-      energy: round(explained.contributions[column]),
-      observed: core.featureValue(feature, row[column], manifest),
-      expected: core.featureValue(feature, explained.expected[column], manifest)
-    }
-  })
 }
 
 /** Alert number `index` of the slice. */
@@ -77,7 +64,7 @@ export const alertOf = (
     rule !== null ? `rule-${rule.name}` : byModel ? `model-${core.modelDigest?.slice(7, 19)}` : step
   const contributions =
     explained !== undefined && manifest !== undefined
-      ? modelContributions(context, explained, manifest, core.featureRow(event))
+      ? core.modelContributions(event, manifest, explained, CONTRIBUTIONS_MAX)
       : core.baselineContributions(event, CONTRIBUTIONS_MAX)
   const scored = step !== "rules"
   const threshold = core.alertThreshold(index)

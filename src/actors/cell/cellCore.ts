@@ -3,7 +3,6 @@ import { type EventColumns, EventFlag, makeEventColumns, type RecordBatch } from
 import type { CellState, Folded, Override } from "../../schema/event/CellState.ts"
 import { makeRejects, type Rejects } from "../../schema/event/DeadLetter.ts"
 import { type DeviceColumns, DeviceFlag } from "../../schema/event/DeviceColumns.ts"
-import type { FeatureSpec } from "../../schema/model/FeatureSpec.ts"
 import type { Manifest } from "../../schema/model/Manifest.ts"
 import type { Severity, Step } from "../../schema/stream/StreamDefinition.ts"
 import { type StreamPlan, WINDOW_BUCKETS } from "../../schema/stream/StreamPlan.ts"
@@ -19,6 +18,8 @@ import { type BoundRules, compileRules } from "../../services/rule/rules.ts"
 import { baselineExplain } from "../../services/score/baselineExplain.ts"
 import type { Breaker } from "../../services/score/breaker.ts"
 import { makeBaselineEnergy } from "../../services/score/energy.ts"
+import { modelExplain } from "../../services/score/modelExplain.ts"
+import type { RowExplanation } from "../../services/score/Scorer.ts"
 import { makeCellState } from "../../services/state/cellState.ts"
 import { columnsBytes, ensureDevice, makeDeviceColumns, markDirty } from "../../services/state/columns.ts"
 import { markRepeats } from "../../services/state/idWindow.ts"
@@ -281,29 +282,6 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
     featureRow: (event: number): Float32Array =>
       folded.rows.subarray(event * folded.width, (event + 1) * folded.width),
 
-    /** What a number in a feature row means to a person, in the field's own unit. */
-    featureValue: (feature: FeatureSpec, value: number, from: Manifest): number | string | null => {
-      if (Number.isNaN(value)) return null
-      switch (feature.kind) {
-        case "category":
-          return value < 0
-            ? value < -1.5
-              ? null
-              : "unseen"
-            : (from.vocabularies[feature.field]?.[Math.round(value)] ?? null)
-        case "value": {
-          const column = plan.numbers.find((item) => item.name === feature.field)
-          return column?.log === true ? Math.sign(value) * Math.expm1(Math.abs(value)) : value
-        }
-        case "gap":
-        case "window":
-        case "stuck":
-          return Math.expm1(value)
-        default:
-          return value
-      }
-    },
-
     deviceRow: (device: string): number => {
       const row = rowOf(device)
       return row < columns.count ? row : -1
@@ -341,6 +319,28 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
 
     baselineContributions: (event: number, most: number): ReadonlyArray<Contribution> =>
       baselineExplain(plan, folded.traces, event, textOf).slice(0, most),
+    /** Why the model that decides finds the event unusual. */
+    modelContributions: (
+      event: number,
+      manifest: Manifest,
+      explained: RowExplanation,
+      most: number
+    ): ReadonlyArray<Contribution> =>
+      modelExplain(
+        plan,
+        manifest,
+        {
+          row: core.featureRow(event),
+          explained,
+          traces: folded.traces,
+          event,
+          category: (column) => {
+            const id = events.categories[event * plan.categories.length + column]
+            return id < 0 ? null : textOf(column, id)
+          }
+        },
+        most
+      ),
 
     /** Why the cell can't score with this model; undefined if it can. */
     modelProblem: (candidate: Manifest): string | undefined => {

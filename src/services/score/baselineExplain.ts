@@ -3,7 +3,8 @@ import type { Traces } from "../../schema/event/CellState.ts"
 import type { StreamPlan } from "../../schema/stream/StreamPlan.ts"
 import type { Contribution } from "../../schema/verdict/Alert.ts"
 
-const unscaled = (value: number, log: boolean): number | null =>
+/** A value of a signal in the field's own unit; null if missing. */
+export const unscaled = (value: number, log: boolean): number | null =>
   Number.isNaN(value) ? null : !log ? value : value < 0 ? -Math.expm1(-value) : Math.expm1(value)
 
 /**
