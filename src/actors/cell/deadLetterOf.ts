@@ -1,13 +1,31 @@
 // Refused records as dead letters: the original bytes, where they stood, and why.
 import type { RecordBatch, UnreadableRecords } from "../../schema/event/Batch.ts"
 import type { DeadLetter, DeadLetterReason } from "../../schema/event/DeadLetter.ts"
+import { ASK_HEADER } from "../../schema/protocol/CellProtocol.ts"
 
 /** Bytes of an event that a dead letter keeps. */
 export const KEPT_BYTES_MAX = 1_048_576
 
+/** Characters of headers that a dead letter keeps; what comes after them is left out. */
+export const KEPT_HEADERS_MAX = 16_384
+
 interface Place {
   readonly stream: string
   readonly partition: number
+}
+
+/** The headers that the producer wrote, as far as they are kept. */
+const headersOf = (headers: Readonly<Record<string, string>> | undefined): Record<string, string> => {
+  const kept: Record<string, string> = {}
+  let room = KEPT_HEADERS_MAX
+  for (const [name, value] of Object.entries(headers ?? {})) {
+    // Who waits for a verdict has had the answer; nobody waits for that of a repetition.
+    if (name === ASK_HEADER) continue
+    room -= name.length + value.length
+    if (room < 0) break
+    kept[name] = value
+  }
+  return kept
 }
 
 /** Record `row` of the batch; its bytes are copied, for the batch is gone with the next fetch. */
@@ -36,7 +54,8 @@ export const letterOf = (
     bytes: new Uint8Array(
       start < 0 ? [] : batch.bytes.subarray(start, start + Math.min(size, KEPT_BYTES_MAX))
     ),
-    size
+    size,
+    headers: headersOf(batch.headers?.get(row))
   }
 }
 
@@ -52,5 +71,6 @@ export const letterOfStretch = (place: Place, topic: string, stretch: Unreadable
   detail: `offsets ${stretch.firstOffset} to ${stretch.lastOffset}: ${stretch.detail}`,
   attempts: 1,
   bytes: stretch.bytes.slice(0, KEPT_BYTES_MAX),
-  size: stretch.bytes.length
+  size: stretch.bytes.length,
+  headers: {}
 })

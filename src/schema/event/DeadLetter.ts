@@ -43,7 +43,11 @@ export const DeadLetter = Schema.Struct({
   attempts: Schema.Positive,
   /** The original bytes; cut at 1 MiB, `size` tells the whole. */
   bytes: Schema.Uint8ArrayFromBase64,
-  size: Schema.NonNegativeInt
+  size: Schema.NonNegativeInt,
+  /** The record's own headers, up to 16 KiB of them: an event in CloudEvents' binary mode is nothing without. */
+  headers: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.String }), {
+    default: () => ({})
+  })
 })
 export type DeadLetter = typeof DeadLetter.Type
 

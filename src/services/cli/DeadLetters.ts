@@ -100,7 +100,10 @@ export const renderDeadLetterPage = (letter: DeadLetter): string =>
       [
         "Size",
         `${formatBytes(letter.size)}${letter.size > letter.bytes.length ? `, cut to ${formatBytes(letter.bytes.length)}` : ""}`
-      ]
+      ],
+      ...Object.entries(letter.headers).map(
+        ([name, value]) => [`Header ${printable(name)}`, printable(value)] as const
+      )
     ]),
     `Event:\n${renderBytes(letter.bytes).replace(/^/gm, "  ")}`
   ].join("\n\n")

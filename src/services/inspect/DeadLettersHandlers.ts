@@ -58,6 +58,9 @@ const result = (
   offset: null
 })
 
+/** A record without headers is not one with none: CloudEvents' modes differ by that. */
+const headersOf = ({ headers }: DeadLetter) => (Object.keys(headers).length === 0 ? undefined : headers)
+
 const bridged = <A, R>(work: Effect.Effect<A, LogUnavailable, R>) =>
   Effect.mapError(work, (error) => problemOfError(error) as ApiProblem)
 
@@ -163,7 +166,7 @@ const makeReplay = Effect.gen(function* () {
   }
 
   const foresee = (letter: DeadLetter): ReplayResult => {
-    const fault = ingestion.explain(letter.stream, letter.bytes, letter.timestamp)
+    const fault = ingestion.explain(letter.stream, letter.bytes, headersOf(letter), letter.timestamp)
     if (fault !== undefined) return result(letter, "would-fail", `${fault.reason}: ${fault.detail}`)
     return letter.reason === "id-conflict" || letter.reason === "handler-failed"
       ? result(letter, "unknown", `it decodes; ${letter.reason} depends on what its cell remembers`)
@@ -171,10 +174,19 @@ const makeReplay = Effect.gen(function* () {
   }
 
   const append = (letter: DeadLetter) =>
-    log.append(letter.topic, [{ key: null, value: letter.bytes, partition: letter.partition }]).pipe(
-      Effect.map(([{ partition, offset }]) => ({ ...result(letter, "appended", null), partition, offset })),
-      Effect.catchAll((error) => Effect.succeed(result(letter, "failed", error.message)))
-    )
+    log
+      .append(letter.topic, [
+        {
+          key: null,
+          value: letter.bytes,
+          partition: letter.partition,
+          ...(headersOf(letter) === undefined ? {} : { headers: letter.headers })
+        }
+      ])
+      .pipe(
+        Effect.map(([{ partition, offset }]) => ({ ...result(letter, "appended", null), partition, offset })),
+        Effect.catchAll((error) => Effect.succeed(result(letter, "failed", error.message)))
+      )
 
   return (letters: ReadonlyArray<DeadLetter>, dryRun: boolean) =>
     Effect.forEach(

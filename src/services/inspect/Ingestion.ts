@@ -289,10 +289,14 @@ const make = Effect.gen(function* () {
     /** Bytes of requests that are held now. */
     pendingBytes: () => pending,
     /** Why bytes would not decode under the stream's present definition, or undefined where they would. */
-    explain: (stream: string, value: Uint8Array, recordTime: number): RowFault | undefined =>
-      checks
-        .get(stream)
-        ?.check([{ bytes: value, start: 0, end: value.length, headers: undefined }], recordTime).faults[0]
+    explain: (
+      stream: string,
+      value: Uint8Array,
+      headers: Readonly<Record<string, string>> | undefined,
+      recordTime: number
+    ): RowFault | undefined =>
+      checks.get(stream)?.check([{ bytes: value, start: 0, end: value.length, headers }], recordTime)
+        .faults[0]
   }
 })
 

@@ -32,6 +32,7 @@ const letter = (offset: number, extra: Partial<DeadLetter> = {}): DeadLetter => 
   attempts: 1,
   bytes: new Uint8Array([0, 255, 128, offset & 255]),
   size: 4,
+  headers: {},
   ...extra
 })
 const first = { partition: 0, from: 0, limit: 100 }
@@ -45,6 +46,19 @@ describe("DeadLetters", () => {
       expect(yield* letters.page(first)).toEqual({ letters: written, next: 2, end: 2 })
       expect(yield* letters.get("flows.0.9")).toEqual(Option.some(written[1]))
       expect(yield* letters.get("flows.0.10")).toEqual(Option.none())
+    }).pipe(Effect.provide(fresh()))
+  )
+
+  it.effect("I4 keeps the headers, and takes letters from before there were any", () =>
+    Effect.gen(function* () {
+      const letters = yield* DeadLetters
+      const log = yield* EventLog
+      const { headers: _, bytes, ...old } = letter(5)
+      yield* letters.write([letter(4, { headers: { ce_type: "flow", ce_id: "7" } })])
+      const value = JSON.stringify({ ...old, bytes: Buffer.from(bytes).toString("base64") })
+      yield* log.append(DEAD_LETTER_TOPIC, [{ key: null, value: new TextEncoder().encode(value) }])
+      const page = yield* letters.page(first)
+      expect(page.letters.map(({ headers }) => headers)).toEqual([{ ce_type: "flow", ce_id: "7" }, {}])
     }).pipe(Effect.provide(fresh()))
   )
 

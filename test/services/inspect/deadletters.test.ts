@@ -22,6 +22,7 @@ const letter = (
     attempts: 1,
     bytes,
     size: bytes.length,
+    headers: {},
     ...more
   }
 }
@@ -29,7 +30,7 @@ const letter = (
 const good = '{"device":"a","ts":1}'
 const letters = [
   letter(0, "bad-json", "{oops"),
-  letter(1, "wrong-type", good),
+  letter(1, "wrong-type", good, { headers: { ce_type: "flow" } }),
   letter(2, "missing-device", '{"ts":1}'),
   letter(3, "id-conflict", good),
   letter(4, "too-large", good, { size: 2_000_000 }),
@@ -101,7 +102,7 @@ describe("a replay", () => {
     expect(surface.world.topics.get("flows")?.flat()).toEqual([])
   })
 
-  it("appends the original bytes to the partition that they came from", async () => {
+  it("appends the original bytes and headers to the partition that they came from", async () => {
     const response = await replay({ filter: { stream: "flows", reason: "wrong-type" } })
     expect(await response.json()).toMatchObject({
       dryRun: false,
@@ -110,6 +111,7 @@ describe("a replay", () => {
     })
     const [record] = surface.world.topics.get("flows")?.[1] ?? []
     expect(Buffer.from(record.value as Uint8Array).toString()).toBe(good)
+    expect(record.headers).toEqual({ ce_type: "flow" })
   })
 
   it("appends nothing where an id names none, and says which", async () => {
