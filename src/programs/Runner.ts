@@ -1,6 +1,6 @@
 // A runner put together: stores, log, cluster, actors, surfaces. What is provided later is released later.
 import { NodeHttpServer } from "@effect/platform-node"
-import { Effect, Layer, Option, Redacted } from "effect"
+import { Effect, Layer, Option } from "effect"
 import * as Cell from "../actors/cell/Cell.ts"
 import { ALERT_TOPIC } from "../actors/cell/Emitter.ts"
 import { Models } from "../actors/cell/Models.ts"
@@ -15,7 +15,7 @@ import { planStream } from "../schema/stream/StreamPlan.ts"
 import { DeadLetters } from "../services/ingest/DeadLetters.ts"
 import { EmbeddedLog, EmbeddedLogUpkeep } from "../services/ingest/EmbeddedLog.ts"
 import { EventLog } from "../services/ingest/EventLog.ts"
-import { KafkaLog, type KafkaLogOptions } from "../services/ingest/KafkaLog.ts"
+import { KafkaLog, kafkaOptionsOf } from "../services/ingest/KafkaLog.ts"
 import * as Api from "../services/inspect/Api.ts"
 import * as HttpServer from "../services/inspect/HttpServer.ts"
 import { LiveFeed } from "../services/inspect/LiveFeed.ts"
@@ -40,29 +40,10 @@ import { makeFolder } from "./folder.ts"
 const OUTPUT_PARTITIONS = 1
 const TRIM_EVERY = "1 minute"
 
-const saslOf = (kafka: NonNullable<RunnerConfig["log"]["kafka"]>): Pick<KafkaLogOptions, "sasl"> => {
-  if (kafka.sasl === undefined) return {}
-  const { mechanism, username } = kafka.sasl
-  const password = Redacted.value(kafka.sasl.password)
-  switch (mechanism) {
-    case "plain":
-      return { sasl: { mechanism, username, password } }
-    case "scram-sha-256":
-      return { sasl: { mechanism, username, password } }
-    case "scram-sha-512":
-      return { sasl: { mechanism, username, password } }
-  }
-}
-
 /** The event log that the settings name. */
 export const logLayer = (settings: RunnerConfig) =>
   settings.log.kind === "kafka" && settings.log.kafka !== undefined
-    ? KafkaLog.layer({
-        brokers: settings.log.kafka.brokers,
-        clientId: settings.log.kafka.clientId,
-        ssl: settings.log.kafka.tls,
-        ...saslOf(settings.log.kafka)
-      })
+    ? KafkaLog.layer(kafkaOptionsOf(settings.log.kafka))
     : EmbeddedLog.layer({
         filename: `${settings.dataDir}/log.db`,
         synchronous: settings.log.durability,

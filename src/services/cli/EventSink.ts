@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto"
 import { Duration, Effect, Layer, type Scope } from "effect"
 import { type CliError, ServiceUnavailable } from "../../schema/error/CliError.ts"
 import { EventLog } from "../ingest/EventLog.ts"
+import type { KafkaLogOptions } from "../ingest/KafkaLog.ts"
 import type { Api } from "./ApiClient.ts"
 import type { EventRow } from "./EventFile.ts"
 import { keyOf } from "./eventRow.ts"
@@ -89,21 +90,21 @@ export const httpSink = (api: Api, stream: string | undefined): EventSink => {
 
 /** A Kafka topic; `keyPath` names the field whose text keys the record, and so chooses its partition. */
 export const kafkaSink = (options: {
-  readonly brokers: ReadonlyArray<string>
+  readonly kafka: KafkaLogOptions
   readonly topic: string
   readonly keyPath: string | undefined
 }): Effect.Effect<EventSink, CliError, Scope.Scope> =>
   Effect.gen(function* () {
     const { KafkaLog } = yield* Effect.promise(() => import("../ingest/KafkaLog.ts"))
-    const layer = KafkaLog.layer({ brokers: options.brokers, clientId: "groundstate-produce" })
+    const layer = KafkaLog.layer({ ...options.kafka, clientId: "groundstate-produce" })
     const scope = yield* Effect.scope
     const context = yield* Layer.buildWithScope(layer, scope)
     const log = yield* Effect.provide(EventLog, context)
-    const where = `${options.brokers.join(",")}, topic ${options.topic}`
+    const where = `${options.kafka.brokers.join(",")}, topic ${options.topic}`
     const unavailable = (error: { readonly detail: string }) =>
       new ServiceUnavailable({
         problem: `Kafka at ${where} did not take events: ${error.detail}.`,
-        next: "Check --brokers and --topic, and that the broker is up; rows that were counted as sent are in the topic."
+        next: "Check brokers, credentials and topic, and that the broker is up; rows that were counted as sent are in the topic."
       })
     yield* Effect.mapError(log.partitions(options.topic), unavailable)
     const encoder = new TextEncoder()

@@ -4,6 +4,7 @@ import { Clock, Duration, Effect, Either, Schema } from "effect"
 import { StreamView } from "../../schema/api/RegionApi.ts"
 import { CommandFailed, UsageInvalid } from "../../schema/error/CliError.ts"
 import type { StreamDefinition } from "../../schema/stream/StreamDefinition.ts"
+import { loadSettings } from "../runtime/SettingsFile.ts"
 import { makeApi, serverFlag, understand } from "./ApiClient.ts"
 import { type EventRow, openEventFile, unreadable } from "./EventFile.ts"
 import { type EventSink, httpSink, kafkaSink, type RefusedRow } from "./EventSink.ts"
@@ -36,6 +37,7 @@ interface Target {
   readonly topic: string | undefined
   readonly server: string | undefined
   readonly brokers: ReadonlyArray<string> | undefined
+  readonly config: string | undefined
   readonly key: string | undefined
 }
 
@@ -50,9 +52,32 @@ const resolveStream = (stream: string | undefined) =>
     return { definition: undefined, name: stream }
   })
 
+/** How Kafka is reached: as --brokers says, or as a runner's configuration does; undefined for a runner's API. */
+const kafkaOf = ({ server, brokers, config }: Target) =>
+  Effect.gen(function* () {
+    if (brokers === undefined && config === undefined) return undefined
+    if (server !== undefined || (brokers !== undefined && config !== undefined)) {
+      return yield* new UsageInvalid({
+        problem: "--server, --brokers and --config exclude each other.",
+        next: "Keep one of them."
+      })
+    }
+    if (brokers !== undefined) return { brokers, clientId: "groundstate-produce" }
+    const { settings } = yield* loadSettings(config)
+    if (settings.log.kind !== "kafka" || settings.log.kafka === undefined) {
+      return yield* new UsageInvalid({
+        problem: `${config} names no Kafka: its log is ${settings.log.kind}.`,
+        next: "Leave --config out to send to the runner's API, or name the configuration of a runner on Kafka."
+      })
+    }
+    const { kafkaOptionsOf } = yield* Effect.promise(() => import("../ingest/KafkaLog.ts"))
+    return kafkaOptionsOf(settings.log.kafka)
+  })
+
 const openSink = (target: Target, definition: StreamDefinition | undefined, name: string | undefined) =>
   Effect.gen(function* () {
-    if (target.brokers !== undefined) {
+    const kafka = yield* kafkaOf(target)
+    if (kafka !== undefined) {
       const topic = target.topic ?? definition?.source.topic
       if (topic === undefined) {
         return yield* new UsageInvalid({
@@ -60,14 +85,8 @@ const openSink = (target: Target, definition: StreamDefinition | undefined, name
           next: "Give --topic, or the stream's definition: --stream FILE.yaml."
         })
       }
-      if (target.server !== undefined) {
-        return yield* new UsageInvalid({
-          problem: "--server and --brokers exclude each other.",
-          next: "Keep one of the two."
-        })
-      }
       return yield* kafkaSink({
-        brokers: target.brokers,
+        kafka,
         topic,
         keyPath: target.key ?? definition?.identity.device
       })
@@ -75,7 +94,7 @@ const openSink = (target: Target, definition: StreamDefinition | undefined, name
     if (target.key !== undefined) {
       return yield* new UsageInvalid({
         problem: "--key is for Kafka: a runner takes the device that the stream declares.",
-        next: "Leave --key out, or give --brokers."
+        next: "Leave --key out, or give --brokers or --config."
       })
     }
     const api = yield* makeApi(target.server)
@@ -89,7 +108,7 @@ const openSink = (target: Target, definition: StreamDefinition | undefined, name
     if (served === undefined) {
       return yield* new CommandFailed({
         problem: `No stream of ${api.server} reads topic ${target.topic}.`,
-        next: `It serves ${items.map((item) => `${item.name} (topic ${item.topic})`).join(", ") || "none"}; give --brokers to write to Kafka itself.`
+        next: `It serves ${items.map((item) => `${item.name} (topic ${item.topic})`).join(", ") || "none"}; give --brokers or --config to write to Kafka itself.`
       })
     }
     return httpSink(api, served.name)
@@ -192,7 +211,11 @@ export const produce = subcommand({
       "produce --input flows.csv --stream streams/flows.yaml --rate 500",
       "typed by the definition, 500 events a second"
     ],
-    ["produce --input flows.jsonl --topic flows --brokers 127.0.0.1:9092 --key device", "to Kafka itself"]
+    ["produce --input flows.jsonl --topic flows --brokers 127.0.0.1:9092 --key device", "to Kafka itself"],
+    [
+      "produce --input flows.jsonl --stream streams/flows.yaml --config groundstate.yaml",
+      "to Kafka as a runner reaches it, with its encryption and credentials"
+    ]
   ],
   inputs: {
     input: requiredFlag("input", {
@@ -206,6 +229,10 @@ export const produce = subcommand({
     topic: optionalFlag("topic", { value: "TOPIC", about: "the topic, in place of a stream" }),
     server: serverFlag,
     brokers: optionalFlag("brokers", { value: "HOST:PORT,…", about: "write to Kafka itself" }, brokersOf),
+    config: optionalFlag("config", {
+      value: "FILE",
+      about: "write to the Kafka of this runner's configuration, with its encryption and credentials"
+    }),
     key: optionalFlag("key", {
       value: "FIELD",
       about: "field that keys the Kafka record; the definition's device without it"
@@ -222,13 +249,13 @@ export const produce = subcommand({
     ),
     output: outputFlag
   },
-  run: ({ input, stream, topic, server, brokers, key, rate, from, output }) =>
+  run: ({ input, stream, topic, server, brokers, config, key, rate, from, output }) =>
     Effect.gen(function* () {
       const { definition, name } = yield* resolveStream(stream)
       const totals: Totals = { rows: 0, accepted: 0, refused: 0, next: from }
       const millis = yield* Effect.scoped(
         Effect.gen(function* () {
-          const sink = yield* openSink({ stream, topic, server, brokers, key }, definition, name)
+          const sink = yield* openSink({ stream, topic, server, brokers, config, key }, definition, name)
           yield* say(`Sending ${printable(input)} to ${sink.target}.`)
           return yield* pump(input, definition, sink, { rate, from }, totals)
         })

@@ -1,9 +1,10 @@
 // The event log on Kafka, through kafkajs: an idempotent producer, topics, and one reader per partition.
 import type { ConnectionOptions } from "node:tls"
-import { Cache, Context, Effect, Exit, Layer, Runtime } from "effect"
+import { Cache, Context, Effect, Exit, Layer, Redacted, Runtime } from "effect"
 import type { Admin, LogEntry, Message, Producer, RecordMetadata, SASLOptions } from "kafkajs"
 import { Partitioners } from "kafkajs"
 import { LogUnavailable } from "../../schema/error/IngestError.ts"
+import type { KafkaSettings } from "../runtime/Settings.ts"
 import { type Appended, EventLog, EventSource, type NewRecord } from "./EventLog.ts"
 import { makeGroupCommit, makePlacement, type PendingAppend, sizeOf } from "./GroupCommit.ts"
 import { connectCluster, type KafkaConnection, makeKafka } from "./KafkaClient.ts"
@@ -22,6 +23,27 @@ export interface KafkaLogOptions {
   /** Copies of a topic that `ensureTopic` makes; the broker's default without it. */
   readonly replicationFactor?: number
   readonly limits?: Partial<typeof kafkaLimits>
+}
+
+/** From the runner's configuration: brokers, encryption, credentials. */
+export const kafkaOptionsOf = ({
+  brokers,
+  clientId,
+  tls,
+  sasl
+}: typeof KafkaSettings.Type): KafkaLogOptions => {
+  const options = { brokers, clientId, ssl: tls }
+  if (sasl === undefined) return options
+  const { mechanism, username } = sasl
+  const password = Redacted.value(sasl.password)
+  switch (mechanism) {
+    case "plain":
+      return { ...options, sasl: { mechanism, username, password } }
+    case "scram-sha-256":
+      return { ...options, sasl: { mechanism, username, password } }
+    case "scram-sha-512":
+      return { ...options, sasl: { mechanism, username, password } }
+  }
 }
 
 /** Bounds, with their units in their names. */

@@ -303,10 +303,14 @@ describe("produce", () => {
       ])
       expect([both.code, both.err]).toEqual([
         2,
-        "error: --server and --brokers exclude each other. Keep one of the two.\n"
+        "error: --server, --brokers and --config exclude each other. Keep one of them.\n"
       ])
       const none = yield* runWords(["produce", "--input", "a", "--brokers", "a:1"])
       expect([none.code, none.err]).toEqual([2, expect.stringContaining("Kafka needs a topic.")])
+      const config = join(folder, "embedded.yaml")
+      yield* Effect.promise(() => writeFile(config, "log: { kind: embedded }\n"))
+      const embedded = yield* runWords(["produce", "--input", "a", "--topic", "t", "--config", config])
+      expect([embedded.code, embedded.err]).toEqual([2, expect.stringContaining("its log is embedded")])
       const odd = yield* runWords(["produce", "--input", "a", "--brokers", "nowhere"])
       expect([odd.code, odd.err]).toEqual([2, expect.stringContaining("--brokers wants host:port")])
     })
