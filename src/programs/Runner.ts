@@ -10,6 +10,7 @@ import * as ModelVersion from "../actors/model/ModelVersion.ts"
 import * as Region from "../actors/region/Region.ts"
 import * as CellWaker from "../actors/singleton/CellWaker.ts"
 import * as IncidentSweep from "../actors/singleton/IncidentSweep.ts"
+import * as RetentionSweep from "../actors/singleton/RetentionSweep.ts"
 import type { StreamDefinition } from "../schema/stream/StreamDefinition.ts"
 import { planStream } from "../schema/stream/StreamPlan.ts"
 import { DeadLetters } from "../services/ingest/DeadLetters.ts"
@@ -31,6 +32,7 @@ import { layerSqlite } from "../services/runtime/Database.ts"
 import { type RunnerConfig, Settings } from "../services/runtime/Settings.ts"
 import { type ServedStream, Streams } from "../services/runtime/Streams.ts"
 import { OnnxScorer } from "../services/score/OnnxScorer.ts"
+import * as Retention from "../services/state/Retention.ts"
 import * as SqlActorStore from "../services/state/SqlActorStore.ts"
 import * as SqlCheckpoint from "../services/state/SqlCheckpoint.ts"
 import { fallbackRules } from "./fallbackRules.ts"
@@ -103,6 +105,7 @@ export const foundation = (settings: RunnerConfig, definitions: ReadonlyArray<St
     Cells.layer,
     SqlCheckpoint.layer,
     SqlActorStore.layer,
+    Retention.layer,
     Models.layer
   ).pipe(
     Layer.provideMerge(Layer.mergeAll(OnnxScorer.layer, ModelStore.layer)),
@@ -117,7 +120,7 @@ export const foundation = (settings: RunnerConfig, definitions: ReadonlyArray<St
 
 /** Actors, and what wakes them; every entity is registered before the first message can be sent. */
 export const actors = (settings: RunnerConfig) =>
-  Layer.mergeAll(CellWaker.layer, IncidentSweep.layer).pipe(
+  Layer.mergeAll(CellWaker.layer, IncidentSweep.layer, RetentionSweep.layer).pipe(
     Layer.provideMerge(
       Layer.mergeAll(Cell.layer, Device.layer(settings.device.idle), Region.layer, ModelVersion.layer)
     ),

@@ -190,6 +190,9 @@ const makeMetrics = (registry: Registry) => {
     "kind",
     "outcome"
   ])
+  const swept = counter("groundstate_rows_deleted_total", "rows past the time that they are kept, by kind", [
+    "kind"
+  ])
   const requests = histogram(
     "groundstate_http_request_seconds",
     "answering one request, by route template",
@@ -240,6 +243,9 @@ const makeMetrics = (registry: Registry) => {
     },
     command: (kind: CommandKind, outcome: CommandOutcome): void => {
       commands.inc({ kind, outcome })
+    },
+    swept: (kind: "alerts" | "incidents" | "devices", rows: number): void => {
+      swept.inc({ kind }, rows)
     },
     /** route: the template, such as `/v1/devices/:id`, or `none`. */
     httpRequest: (route: string, method: string, status: number, seconds: number): void => {

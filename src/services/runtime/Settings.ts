@@ -83,7 +83,9 @@ export const RunnerConfig = Schema.Struct({
   device: section({
     idle: millis(60_000),
     /** Event time after an incident's last alert until it is quiet is the stream's `quiet`; then until resolved: */
-    resolveAfter: millis(3_600_000)
+    resolveAfter: millis(3_600_000),
+    /** How long past alerts, resolved incidents and devices with nothing else to remember are listed, by the wall clock. */
+    keep: millis(90 * 86_400_000)
   }),
   telemetry: section({
     /** Base URL of an OTLP/HTTP collector, for example http://127.0.0.1:4318; none: nothing is sent. */

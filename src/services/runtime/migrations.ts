@@ -65,5 +65,10 @@ export const migrations: ReadonlyArray<Migration> = [
         digest TEXT NOT NULL, command_id TEXT NOT NULL, PRIMARY KEY (digest, command_id))`,
       `CREATE TABLE sequence (name TEXT PRIMARY KEY, value INTEGER NOT NULL)`
     ]
+  },
+  {
+    id: 3,
+    name: "retention",
+    statements: [`CREATE TABLE retention_mark (value INTEGER PRIMARY KEY, at REAL NOT NULL)`]
   }
 ]

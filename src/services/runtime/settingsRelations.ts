@@ -12,9 +12,12 @@ const MEBIBYTE = 1024 * 1024
 /** A body is held in memory whole. */
 export const BODY_BYTES_LIMIT = 256 * MEBIBYTE
 
+/** Ids of alerts must outlive every replay of a cell's tail, milliseconds. */
+export const KEEP_LEAST = 3_600_000
+
 /** What does not fit together; empty where all does. */
 export const relationProblems = (config: RunnerConfig): ReadonlyArray<RelationProblem> => {
-  const { cell, http, log } = config
+  const { cell, device, http, log } = config
   const problems: Array<RelationProblem> = []
   const need = (holds: boolean, key: string, message: string, fix: string) => {
     if (!holds) problems.push({ path: key.split("."), message, fix })
@@ -84,6 +87,12 @@ export const relationProblems = (config: RunnerConfig): ReadonlyArray<RelationPr
     "http.sseClientsMax",
     `${http.sseClientsMax} is more than http.connectionsMax (${http.connectionsMax})`,
     `write at most ${http.connectionsMax}`
+  )
+  need(
+    device.keep >= KEEP_LEAST,
+    "device.keep",
+    `${device.keep}ms is less than an hour: a cell that reads its last minutes again could take an alert for new`,
+    "write at least 1h"
   )
   need(
     log.kind !== "kafka" || log.kafka !== undefined,
