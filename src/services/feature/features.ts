@@ -6,6 +6,7 @@ import { type DeviceColumns, DeviceFlag } from "../../schema/event/DeviceColumns
 import type { FeatureSpec } from "../../schema/model/FeatureSpec.ts"
 import { type StreamPlan, WINDOW_BUCKETS } from "../../schema/stream/StreamPlan.ts"
 import { offerEvent } from "./fleet.ts"
+import { logOnePlus } from "./logarithm.ts"
 import { makeNumbers } from "./numbers.ts"
 import { layOutRow } from "./rowLayout.ts"
 import { makeSignals, type Population, VARIANCE_WEIGHT, WINDOW_EVENTS } from "./signals.ts"
@@ -147,7 +148,7 @@ export const makeFold = (options: FoldOptions): Fold => {
         }
       }
       folded.windows[i * W + w] = value
-      const scaled = value < 0 ? -Math.log1p(-value) : Math.log1p(value)
+      const scaled = value < 0 ? -logOnePlus(-value) : logOnePlus(value)
       x[N + w] = first ? Number.NaN : scaled
       if (layout.window[w] >= 0) {
         // A window that has only begun to fill would look strange to a model that knows full ones.
@@ -224,7 +225,7 @@ export const makeFold = (options: FoldOptions): Fold => {
       // What the event says: numbers as scaled, windows before it, the gap.
       read.read(columns, fleet, events.numbers, i * N, device, before, late ? 0 : learns ? 2 : 1, rows, row)
       if (W > 0) foldWindows(columns, events, i, late, folded)
-      const gap = Math.log1p(since / 1_000)
+      const gap = logOnePlus(since / 1_000)
       x[gapSignal] = first || time < last ? Number.NaN : gap
       if (toGap >= 0) rows[row + toGap] = first ? signals.neutral(gapSignal, gap) : gap
       if (toCount >= 0) rows[row + toCount] = before < COUNT_MAX ? before : COUNT_MAX

@@ -3,6 +3,7 @@ import type { FleetStatistics } from "../../schema/event/CellState.ts"
 import type { DeviceColumns } from "../../schema/event/DeviceColumns.ts"
 import type { StreamPlan } from "../../schema/stream/StreamPlan.ts"
 import { countRepeat, repeatNats } from "./fleet.ts"
+import { logOnePlus } from "./logarithm.ts"
 
 /** Events in which a run of equal values is taken as normal without more ado. */
 const RUN_LEARNING_EVENTS = 200
@@ -66,7 +67,7 @@ export const makeNumbers = (
       let beyond = 0
       let equals = -1
       if (!Number.isNaN(raw)) {
-        if (isLog[j] === 1) value = raw < 0 ? -Math.log1p(-raw) : Math.log1p(raw)
+        if (isLog[j] === 1) value = raw < 0 ? -logOnePlus(-raw) : logOnePlus(raw)
         else if (raw > most) value = most
         else if (raw < -most) value = -most
         // + 0 makes −0 equal to 0.

@@ -6,7 +6,7 @@ import { binaryProblem, type Headers, isBinaryMode } from "./cloudEvents.ts"
 import { viewOf } from "./hash.ts"
 import { layOut } from "./keys.ts"
 import { type DecodeLimits, defaultDecodeLimits, type EventInterners } from "./limits.ts"
-import { makeScanner } from "./scan.ts"
+import { isScannable, makeScanner } from "./scan.ts"
 import { makeStrictParser } from "./strict.ts"
 
 export interface Decoder {
@@ -38,7 +38,7 @@ export const makeDecoder = (
   const layout = layOut(plan)
   const strict = makeStrictParser(plan, layout, interners, limits)
   const scanner =
-    layout.flat && !strictOnly ? makeScanner(plan, layout, interners, limits.depthMax) : undefined
+    isScannable(layout) && !strictOnly ? makeScanner(plan, layout, interners, limits.depthMax) : undefined
   const cloudEvents = plan.format === "cloudevents"
 
   const decode: Decoder["decode"] = (batch, from, to, out, rejects) => {

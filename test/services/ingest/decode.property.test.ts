@@ -96,6 +96,48 @@ describe("the scanner and the strict parser", () => {
     agree([...cuts, ...flips, ...changed].flatMap((broken) => [event, broken]))
   })
 
+  it("agree where values that nobody declared stay the same, and where any bit of such an event flips", () => {
+    const event = Buffer.from(
+      '{"region":"eu-west-1","id":"e-1","a":[1,{"b":"}"}], "port":443 ,"device":"d","proto":"tcp","ts":17600,"up":true,"zone":"é","last":null}'
+    )
+    const often = Array.from({ length: 20 }, () => event)
+    for (let bit = 0; bit < event.length * 8; bit++) {
+      const flipped = Buffer.from(event)
+      flipped[bit >> 3] ^= 1 << (bit & 7)
+      agree([...often, flipped, event])
+    }
+  })
+
+  it("agree for events whose other members come, go and change between long stretches of the same", () => {
+    const member = fc.constantFrom(
+      '"region":"eu"',
+      '"region":"us"',
+      '"region" : "eu" ',
+      '"port":443',
+      '"port":80',
+      '"zone":{"a":1}',
+      '"text":"a long text that nobody declared and that never changes"',
+      '"load":1.5',
+      '"":0',
+      '"n":null'
+    )
+    const stretch = fc.tuple(fc.uniqueArray(member, { maxLength: 8 }), fc.integer({ min: 1, max: 40 }))
+    fc.assert(
+      fc.property(fc.array(stretch, { minLength: 1, maxLength: 8 }), (stretches) =>
+        agree(
+          stretches.flatMap(([members, times]) =>
+            Array.from(
+              { length: times },
+              (_, i) =>
+                `{${[...members, `"device":"d${i % 3}"`, ...members.slice(0, 2), '"ts":1'].join(",")}}`
+            )
+          )
+        )
+      ),
+      { seed: 1_107, numRuns: 300 }
+    )
+  })
+
   it("agree on every number", () => {
     fc.assert(
       fc.property(fc.array(numberText, { minLength: 1, maxLength: 40 }), (numbers) =>
