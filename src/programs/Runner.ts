@@ -23,12 +23,14 @@ import { LiveFeed } from "../services/inspect/LiveFeed.ts"
 import { ModelStore } from "../services/model/ModelStore.ts"
 import { AlertFeed } from "../services/observe/AlertFeed.ts"
 import { Asks } from "../services/observe/Asks.ts"
+import * as DatabaseWatch from "../services/observe/DatabaseWatch.ts"
 import { Health } from "../services/observe/Health.ts"
 import { Metrics } from "../services/observe/Metrics.ts"
 import * as Telemetry from "../services/observe/Telemetry.ts"
 import { Cells } from "../services/runtime/Cells.ts"
 import * as Cluster from "../services/runtime/Cluster.ts"
 import { layerSqlite } from "../services/runtime/Database.ts"
+import { layerRegion } from "../services/runtime/RegionDatabase.ts"
 import { type RunnerConfig, Settings } from "../services/runtime/Settings.ts"
 import { type ServedStream, Streams } from "../services/runtime/Streams.ts"
 import { OnnxScorer } from "../services/score/OnnxScorer.ts"
@@ -84,6 +86,27 @@ const streamsLayer = (definitions: ReadonlyArray<StreamDefinition>) =>
     })
   )
 
+/** The database that the settings name, migrated. */
+export const databaseLayer = (settings: RunnerConfig) => {
+  const { kind, postgres } = settings.database
+  if (kind === "postgres" && postgres !== undefined) {
+    return DatabaseWatch.layer.pipe(
+      Layer.provideMerge(
+        layerRegion({
+          postgres,
+          applicationName: `groundstate ${settings.runner}`,
+          connectionsMax: postgres.connectionsMax
+        })
+      )
+    )
+  }
+  return layerSqlite({
+    filename: `${settings.dataDir}/state.db`,
+    durability: settings.log.durability,
+    busyTimeoutMillis: 5_000
+  })
+}
+
 /** What everything else stands on. */
 export const foundation = (settings: RunnerConfig, definitions: ReadonlyArray<StreamDefinition>) => {
   const base = Layer.mergeAll(
@@ -93,11 +116,6 @@ export const foundation = (settings: RunnerConfig, definitions: ReadonlyArray<St
     AlertFeed.layer,
     Asks.layer
   )
-  const database = layerSqlite({
-    filename: `${settings.dataDir}/state.db`,
-    durability: settings.log.durability,
-    busyTimeoutMillis: 5_000
-  })
   return Layer.mergeAll(
     streamsLayer(definitions),
     upkeep,
@@ -110,7 +128,7 @@ export const foundation = (settings: RunnerConfig, definitions: ReadonlyArray<St
   ).pipe(
     Layer.provideMerge(Layer.mergeAll(OnnxScorer.layer, ModelStore.layer)),
     Layer.provideMerge(Cluster.layerSingle),
-    Layer.provideMerge(database),
+    Layer.provideMerge(databaseLayer(settings)),
     Layer.provideMerge(logLayer(settings)),
     Layer.provideMerge(Telemetry.layer),
     Layer.provideMerge(base),

@@ -15,6 +15,7 @@ import {
   checkPort,
   checkSqlite
 } from "./checks.ts"
+import { checkDatabase } from "./databaseCheck.ts"
 import { formatFlag, printAs, tableWidth } from "./Output.ts"
 import { type Paint, paintFor } from "./paint.ts"
 import { configFlag } from "./Run.ts"
@@ -92,7 +93,7 @@ export const doctor = subcommand({
   name: "doctor",
   summary: "Look for what would keep a runner from working here",
   detail: [
-    "Node, clock, configuration and streams, data folder and disk, SQLite, event log, HTTP port (free, or a runner that answers), ONNX Runtime. Changes nothing. Exit code 0, or 1 where a check failed; warnings do not count."
+    "Node, clock, configuration and streams, data folder and disk, SQLite or the region's PostgreSQL (version, rights, sessions, clock), event log, HTTP port (free, or a runner that answers), ONNX Runtime. Changes nothing. Exit code 0, or 1 where a check failed; warnings do not count."
   ],
   examples: [["doctor --config groundstate.yaml", "with the runner's own configuration"]],
   inputs: { config: configFlag, output: formatFlag },
@@ -103,10 +104,17 @@ export const doctor = subcommand({
       const loop = yield* checkLoop
       const { settings, checks: configured } = yield* checkConfig(config)
       const rest = yield* Effect.all(
-        [checkDataDir(settings.dataDir), checkSqlite, checkLog(settings), checkPort(settings), checkOnnx],
+        [
+          checkDataDir(settings.dataDir),
+          checkSqlite,
+          checkDatabase(settings),
+          checkLog(settings),
+          checkPort(settings),
+          checkOnnx
+        ],
         { concurrency: "unbounded" }
       )
-      const checks = [node, loop, ...configured, ...rest]
+      const checks = [node, loop, ...configured, ...rest.flat()]
       yield* printAs(
         output,
         checks,

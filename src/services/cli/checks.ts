@@ -22,14 +22,19 @@ export interface Check {
   readonly fix: string
 }
 
-const ok = (check: string, found: string): Check => ({ check, status: "ok", found, fix: "" })
-const warning = (check: string, found: string, fix: string): Check => ({
+export const ok = (check: string, found: string): Check => ({ check, status: "ok", found, fix: "" })
+export const warning = (check: string, found: string, fix: string): Check => ({
   check,
   status: "warning",
   found,
   fix
 })
-const failed = (check: string, found: string, fix: string): Check => ({ check, status: "failed", found, fix })
+export const failed = (check: string, found: string, fix: string): Check => ({
+  check,
+  status: "failed",
+  found,
+  fix
+})
 
 const NODE_MINIMUM = [20, 19] as const
 const DISK_WARNING_BYTES = 2 * 1024 ** 3
@@ -135,7 +140,7 @@ export const checkSqlite: Effect.Effect<Check> = Effect.gen(function* () {
   )
 )
 
-const firstOf = (cause: Cause.Cause<unknown>): unknown => Cause.squash(cause)
+export const firstOf = (cause: Cause.Cause<unknown>): unknown => Cause.squash(cause)
 
 /** ONNX Runtime loads and computes: 2 × 3 = 6 in a graph of one node. */
 export const checkOnnx: Effect.Effect<Check> = Effect.tryPromise(async () => {

@@ -3,7 +3,7 @@ import { SqlClient } from "@effect/sql"
 import { SqliteClient } from "@effect/sql-sqlite-node"
 import { Cause, Effect, Layer } from "effect"
 import { StorageUnavailable } from "../../schema/error/StorageError.ts"
-import { migrations } from "./migrations.ts"
+import { inPostgres, migrations } from "./migrations.ts"
 
 export interface DatabaseOptions {
   /** Path of the SQLite file; its folder exists. */
@@ -15,8 +15,9 @@ export interface DatabaseOptions {
 }
 
 /** Applies what is missing, in order, each in its own transaction. Ids only grow; an applied one never changes. */
-const migrate = Effect.gen(function* () {
+export const migrate = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
+  const statementOf = sql.onDialectOrElse({ pg: () => inPostgres, orElse: () => (text: string) => text })
   yield* sql`CREATE TABLE IF NOT EXISTS groundstate_migration (id INTEGER PRIMARY KEY, name TEXT NOT NULL)`
   const rows = yield* sql<{ id: number }>`SELECT id FROM groundstate_migration`
   const applied = new Set(rows.map((row) => row.id))
@@ -24,7 +25,7 @@ const migrate = Effect.gen(function* () {
     if (applied.has(migration.id)) continue
     yield* sql.withTransaction(
       Effect.gen(function* () {
-        for (const statement of migration.statements) yield* sql.unsafe(statement)
+        for (const statement of migration.statements) yield* sql.unsafe(statementOf(statement))
         yield* sql`INSERT INTO groundstate_migration ${sql.insert({ id: migration.id, name: migration.name })}`
       })
     )
@@ -57,7 +58,8 @@ export const layerSqlite = (options: DatabaseOptions): Layer.Layer<SqlClient.Sql
     )
   )
 
-const reasonOf = (error: unknown): string =>
+/** What a driver says is wrong. */
+export const reasonOf = (error: unknown): string =>
   error instanceof Error
     ? error.cause instanceof Error
       ? error.cause.message

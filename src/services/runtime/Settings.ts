@@ -26,6 +26,25 @@ export const KafkaSettings = Schema.Struct({
   )
 })
 
+/** Either `url`, or `host`, `database` and `user`; the password may come from a file (`…_PASSWORD_FILE`). */
+export const PostgresSettings = Schema.Struct({
+  /** `postgres://user:password@host:port/database`. */
+  url: Schema.optional(Schema.Redacted(Schema.NonEmptyString)),
+  host: Schema.optional(Schema.NonEmptyString),
+  port: Schema.optionalWith(Schema.Int.pipe(Schema.between(1, 65_535)), { default: () => 5_432 }),
+  database: Schema.optional(Schema.NonEmptyString),
+  user: Schema.optional(Schema.NonEmptyString),
+  password: Schema.optional(Schema.Redacted(Schema.NonEmptyString)),
+  tls: Schema.optionalWith(Schema.Boolean, { default: () => false }),
+  /** Sessions of this runner for its state; a few more hold its place in the region. */
+  connectionsMax: Schema.optionalWith(Schema.Int.pipe(Schema.between(2, 1_000)), { default: () => 10 }),
+  /** No statement takes longer, and no transaction stands still for longer. */
+  callTimeout: millis(5_000),
+  /** How long a runner that starts waits for the database. */
+  startTimeout: millis(60_000)
+})
+export type PostgresSettings = typeof PostgresSettings.Type
+
 /** The runner's YAML file. Lengths of time are written `5s`; the decoded values are milliseconds. */
 export const RunnerConfig = Schema.Struct({
   region: Schema.optionalWith(Schema.NonEmptyString, { default: () => "local" }),
@@ -41,6 +60,11 @@ export const RunnerConfig = Schema.Struct({
     /** `full` survives a power cut, `normal` a killed process. */
     durability: Schema.optionalWith(Schema.Literal("full", "normal"), { default: () => "full" as const }),
     retainBytesMax: Schema.optionalWith(bytes, { default: () => 16 * 1024 ** 3 })
+  }),
+  database: section({
+    /** `sqlite`: a file of one runner, in dataDir. `postgres`: shared by the runners of a region. */
+    kind: Schema.optionalWith(Schema.Literal("sqlite", "postgres"), { default: () => "sqlite" as const }),
+    postgres: Schema.optional(PostgresSettings)
   }),
   http: section({
     host: Schema.optionalWith(Schema.NonEmptyString, { default: () => "127.0.0.1" }),

@@ -6,6 +6,13 @@ export interface Migration {
   readonly statements: ReadonlyArray<string>
 }
 
+/** SQLite's words for PostgreSQL: its own INTEGER has 32 bits and its REAL 24 of them. */
+export const inPostgres = (statement: string): string =>
+  statement
+    .replace(/\bINTEGER\b/g, "BIGINT")
+    .replace(/\bBLOB\b/g, "BYTEA")
+    .replace(/\bREAL\b/g, "DOUBLE PRECISION")
+
 export const migrations: ReadonlyArray<Migration> = [
   {
     id: 1,

@@ -1,4 +1,5 @@
 // Bounds of the runner's configuration that concern several keys at once; each names the key to change.
+import { Redacted } from "effect"
 import type { RunnerConfig } from "./Settings.ts"
 
 /** A relation that does not hold. */
@@ -15,9 +16,15 @@ export const BODY_BYTES_LIMIT = 256 * MEBIBYTE
 /** Ids of alerts must outlive every replay of a cell's tail, milliseconds. */
 export const KEEP_LEAST = 3_600_000
 
+const isPostgresUrl = (text: string): boolean => {
+  if (!URL.canParse(text)) return false
+  const url = new URL(text)
+  return /^postgres(ql)?:$/.test(url.protocol) && url.hostname !== "" && url.pathname.length > 1
+}
+
 /** What does not fit together; empty where all does. */
 export const relationProblems = (config: RunnerConfig): ReadonlyArray<RelationProblem> => {
-  const { cell, device, http, log } = config
+  const { cell, database, device, http, log } = config
   const problems: Array<RelationProblem> = []
   const need = (holds: boolean, key: string, message: string, fix: string) => {
     if (!holds) problems.push({ path: key.split("."), message, fix })
@@ -100,6 +107,40 @@ export const relationProblems = (config: RunnerConfig): ReadonlyArray<RelationPr
     "log.kind is kafka and no brokers are named",
     "add log.kafka.brokers, for example `kafka: { brokers: [127.0.0.1:9092] }`"
   )
+  need(
+    database.kind !== "postgres" || database.postgres !== undefined,
+    "database.postgres",
+    "database.kind is postgres and no database is named",
+    "add database.postgres, for example `postgres: { host: 127.0.0.1, database: groundstate, user: groundstate }`"
+  )
+  const { postgres } = database
+  if (postgres !== undefined) {
+    const fields = [postgres.host, postgres.database, postgres.user]
+    need(
+      postgres.url !== undefined || fields.every((field) => field !== undefined),
+      "database.postgres",
+      "it names neither a url nor all of host, database and user",
+      "write database.postgres.url, or host, database and user"
+    )
+    need(
+      postgres.url === undefined || [...fields, postgres.password].every((field) => field === undefined),
+      "database.postgres",
+      "it names a url and some of host, database, user and password as well",
+      "keep the url alone, or the other four"
+    )
+    need(
+      postgres.url === undefined || isPostgresUrl(Redacted.value(postgres.url)),
+      "database.postgres.url",
+      "it is no address of a PostgreSQL database",
+      "write it as postgres://user:password@host:5432/database"
+    )
+    need(
+      postgres.callTimeout >= 100,
+      "database.postgres.callTimeout",
+      `${postgres.callTimeout}ms is less than a statement may need`,
+      "write at least 100ms"
+    )
+  }
   need(
     log.retainBytesMax >= cell.fetchBytesMax,
     "log.retainBytesMax",

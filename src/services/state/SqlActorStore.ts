@@ -34,11 +34,16 @@ const padded = <A>(items: ReadonlyArray<A>): ReadonlyArray<A> =>
 
 const keyOf = ({ stream, device }: DeviceKey): string => deviceEntityId(stream, device)
 
+/** PostgreSQL's text has no NUL, and a device may be named by any characters: written as SUB and a digit, one to one. */
+export const withoutNul = (text: string): string => text.replaceAll("\x1a", "\x1a1").replaceAll("\0", "\x1a0")
+
 // What was made here is not checked again: it is written as its schema would encode it, types say so.
 
-const deviceRow = (record: typeof DeviceRecord.Encoded, changed: number) => ({
+type Written = (text: string) => string
+
+const deviceRow = (record: typeof DeviceRecord.Encoded, changed: number, written: Written) => ({
   stream: record.stream,
-  device: record.device,
+  device: written(record.device),
   version: record.version,
   record_json: JSON.stringify(record),
   incident_open: record.incident !== null && record.incident.status !== "resolved" ? 1 : 0,
@@ -47,10 +52,10 @@ const deviceRow = (record: typeof DeviceRecord.Encoded, changed: number) => ({
   changed
 })
 
-const incidentRow = (incident: typeof Incident.Encoded, seq: number) => ({
+const incidentRow = (incident: typeof Incident.Encoded, seq: number, written: Written) => ({
   id: incident.id,
   stream: incident.stream,
-  device: incident.device,
+  device: written(incident.device),
   status: incident.status,
   last_alert_at: incident.lastAlertAt,
   seq,
@@ -59,12 +64,13 @@ const incidentRow = (incident: typeof Incident.Encoded, seq: number) => ({
 
 const alertRow = (
   placed: { readonly alert: typeof Alert.Encoded; readonly incident: string },
-  seq: number
+  seq: number,
+  written: Written
 ) => ({
   id: placed.alert.id,
   seq,
   stream: placed.alert.stream,
-  device: placed.alert.device,
+  device: written(placed.alert.device),
   incident: placed.incident,
   record_json: JSON.stringify(placed.alert)
 })
@@ -89,6 +95,8 @@ const page = <A>(rows: ReadonlyArray<SequencedRow>, limit: number, read: (text: 
 
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
+  const written: Written = sql.onDialectOrElse({ pg: () => withoutNul, orElse: () => (text: string) => text })
+  const writtenKey = ({ stream, device }: DeviceKey): DeviceKey => ({ stream, device: written(device) })
   const run = <A, E>(operation: string, effect: Effect.Effect<A, E | SqlError>) =>
     effect.pipe(
       Effect.catchTag("SqlError", (error) => Effect.fail(storageError(operation)(error as SqlError)))
@@ -109,14 +117,14 @@ const make = Effect.gen(function* () {
             "read devices",
             sql<JsonRow & DeviceKey>`SELECT stream, device, record_json FROM device
               WHERE (stream, device) IN (VALUES ${sql.csv(
-                padded(keys).map(({ stream, device }) => sql`(${stream}, ${device})`)
+                padded(keys).map(({ stream, device }) => sql`(${stream}, ${written(device)})`)
               )})`
           ).pipe(
             Effect.flatMap((rows) => {
               const texts = new Map(rows.map((row) => [keyOf(row), row.record_json]))
               const read = () =>
                 keys.map((key) => {
-                  const text = texts.get(keyOf(key))
+                  const text = texts.get(keyOf(writtenKey(key)))
                   return text === undefined ? undefined : readDevice(text)
                 })
               // No defect: whoever asked waits and says why, and is not started anew again and again.
@@ -139,7 +147,7 @@ const make = Effect.gen(function* () {
       run(
         "read device commands",
         sql`SELECT 1 FROM device_command
-          WHERE stream = ${stream} AND device = ${device} AND command_id = ${commandId}`
+          WHERE stream = ${stream} AND device = ${written(device)} AND command_id = ${written(commandId)}`
       ).pipe(Effect.map((rows) => rows.length > 0)),
 
     saveDevices: (writes) =>
@@ -153,7 +161,7 @@ const make = Effect.gen(function* () {
                 // Every writer locks the sequence first: no two can wait for each other's devices in a circle.
                 let next = yield* nextSequence(writes.reduce((sum, write) => sum + count(write), 0))
                 const saved = new Set<string>()
-                for (const rows of chunksOf(writes.map(({ record }) => deviceRow(record, next++)))) {
+                for (const rows of chunksOf(writes.map(({ record }) => deviceRow(record, next++, written)))) {
                   const taken = yield* sql<DeviceKey>`INSERT INTO device ${sql.insert(rows)}
                     ON CONFLICT (stream, device) DO UPDATE SET version = excluded.version,
                       record_json = excluded.record_json, incident_open = excluded.incident_open,
@@ -162,27 +170,29 @@ const make = Effect.gen(function* () {
                     WHERE device.version = excluded.version - 1 RETURNING stream, device`
                   for (const key of taken) saved.add(keyOf(key))
                 }
-                const kept = writes.filter((write) => saved.has(keyOf(write.record)))
+                const kept = writes.filter((write) => saved.has(keyOf(writtenKey(write.record))))
                 const incidents = kept.flatMap((write) => write.incidents)
-                for (const rows of chunksOf(incidents.map((incident) => incidentRow(incident, next++)))) {
+                for (const rows of chunksOf(
+                  incidents.map((incident) => incidentRow(incident, next++, written))
+                )) {
                   yield* sql`INSERT INTO incident ${sql.insert(rows)} ON CONFLICT (id) DO UPDATE SET
                     status = excluded.status, last_alert_at = excluded.last_alert_at,
                     record_json = excluded.record_json`
                 }
                 const alerts = kept.flatMap((write) => write.alerts)
-                for (const rows of chunksOf(alerts.map((placed) => alertRow(placed, next++)))) {
+                for (const rows of chunksOf(alerts.map((placed) => alertRow(placed, next++, written)))) {
                   yield* sql`INSERT INTO alert ${sql.insert(rows)}`
                 }
                 for (const { commandId, record } of kept) {
                   if (commandId === undefined) continue
                   yield* sql`INSERT INTO device_command ${sql.insert({
                     stream: record.stream,
-                    device: record.device,
-                    command_id: commandId,
+                    device: written(record.device),
+                    command_id: written(commandId),
                     version: record.version
                   })}`
                 }
-                return writes.map((write) => saved.has(keyOf(write.record)))
+                return writes.map((write) => saved.has(keyOf(writtenKey(write.record))))
               })
             )
           ),
@@ -217,18 +227,16 @@ const make = Effect.gen(function* () {
         "write the model",
         sql.withTransaction(
           Effect.gen(function* () {
-            const stored = yield* sql<{
-              version: number
-            }>`SELECT version FROM model_version WHERE digest = ${record.digest}`
-            if ((stored.length === 0 ? 0 : Number(stored[0].version)) !== record.version - 1) return false
-            yield* sql`INSERT INTO model_version ${sql.insert({
+            const taken = yield* sql`INSERT INTO model_version ${sql.insert({
               digest: record.digest,
               stream: record.stream,
               state: record.state,
               version: record.version,
               record_json: Schema.encodeSync(modelText)(record)
             })} ON CONFLICT (digest) DO UPDATE SET stream = excluded.stream, state = excluded.state,
-              version = excluded.version, record_json = excluded.record_json`
+              version = excluded.version, record_json = excluded.record_json
+              WHERE model_version.version = excluded.version - 1 RETURNING digest`
+            if (taken.length === 0) return false
             if (commandId !== undefined) {
               yield* sql`INSERT INTO model_command ${sql.insert({ digest: record.digest, command_id: commandId })}
                 ON CONFLICT (digest, command_id) DO NOTHING`
@@ -241,7 +249,10 @@ const make = Effect.gen(function* () {
 
   const matches = (column: "stream" | "device" | "incident" | "status", value: string | undefined) =>
     value === undefined ? sql`1 = 1` : sql`${sql(column)} = ${value}`
-  const filters = (query: ListQuery) => [matches("stream", query.stream), matches("device", query.device)]
+  const filters = (query: ListQuery) => [
+    matches("stream", query.stream),
+    matches("device", query.device === undefined ? undefined : written(query.device))
+  ]
 
   const projections = Projections.of({
     incidents: (query) =>

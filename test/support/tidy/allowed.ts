@@ -101,6 +101,11 @@ export const sizeExceptions: ReadonlyArray<Exception> = []
 /** Tests that wait on the real clock, because what they watch is another process. */
 export const sleepExceptions: ReadonlyArray<Exception> = [
   {
+    file: "test/support/postgres.ts",
+    what: "setTimeout",
+    reason: "polls a server that starts in its own process, with a deadline"
+  },
+  {
     file: "test/support/kafka.ts",
     what: "setTimeout",
     reason: "polls a broker that starts in its own process, with a deadline"
