@@ -3,6 +3,7 @@ import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "@effect/platform"
 import { Schema } from "effect"
 import { problemOf } from "../error/ApiError.ts"
 import { DeadLetter, DeadLetterReason } from "../event/DeadLetter.ts"
+import { Needs } from "./Access.ts"
 import { Cursor, Limit, pageOf, StreamParam } from "./paging.ts"
 
 const Letter = DeadLetter.annotations({ identifier: "DeadLetter" })
@@ -81,6 +82,7 @@ export const DeadLettersApi = HttpApiGroup.make("deadletters")
       .addError(problemOf(413, "the body is over the limit"))
       .addError(problemOf(415, "the content type is not taken"))
       .addError(problemOf(422, "ids that name no dead letter"))
+      .annotate(Needs, "operate")
       .annotate(OpenApi.Summary, "Append refused events to their stream once more")
       .annotate(
         OpenApi.Description,

@@ -6,6 +6,7 @@ import { CommandId, DeviceId } from "../Ids.ts"
 import { CellDevice } from "../protocol/CellProtocol.ts"
 import { DeviceRecord } from "../protocol/DeviceProtocol.ts"
 import { IncidentLabel } from "../verdict/Incident.ts"
+import { Needs } from "./Access.ts"
 import { Cursor, Limit, pageOf, StreamParam } from "./paging.ts"
 
 /** A line of a device list. Lists by state come from the projection, which does not know events and times. */
@@ -36,7 +37,8 @@ export type DeviceView = typeof DeviceView.Type
 
 const by = Schema.optionalWith(
   Schema.NonEmptyString.pipe(Schema.maxLength(200)).annotations({
-    description: "who decides; kept with the decision"
+    description:
+      "who decides; kept with the decision. Where tokens are asked for, the name of the token counts instead"
   }),
   { default: () => "operator" }
 )
@@ -106,6 +108,7 @@ const command = <const Name extends string, S extends CommandRequest>(name: Name
     .addError(problemOf(412, "the record has changed since it was read"))
     .addError(problemOf(413, "the body is over the limit"))
     .addError(problemOf(415, "the content type is not taken"))
+    .annotate(Needs, "operate")
     .annotate(OpenApi.Summary, summary)
 
 export const DevicesApi = HttpApiGroup.make("devices")

@@ -3,6 +3,7 @@ import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "@effect/p
 import { Schema } from "effect"
 import { problemOf } from "../error/ApiError.ts"
 import { Verdict } from "../verdict/Verdict.ts"
+import { Needs } from "./Access.ts"
 import { StreamParam } from "./paging.ts"
 
 /** What the log holds now: `accepted` events, and the offsets that they have in each partition. */
@@ -78,6 +79,7 @@ export const EventsApi = HttpApiGroup.make("events")
         )
       )
       .addError(problemOf(429, "more bytes wait for the log than are allowed; ask again after `Retry-After`"))
+      .annotate(Needs, "produce")
       .annotate(OpenApi.Summary, "Append events")
       .annotate(
         OpenApi.Description,
@@ -98,6 +100,7 @@ export const EventsApi = HttpApiGroup.make("events")
       .addError(problemOf(415, "the content type or encoding is not taken"))
       .addError(problemOf(422, "the event breaks the stream's schema"))
       .addError(problemOf(429, "more bytes wait for the log than are allowed; ask again after `Retry-After`"))
+      .annotate(Needs, "produce")
       .annotate(OpenApi.Summary, "Append one event and wait for its verdict")
       .annotate(
         OpenApi.Description,

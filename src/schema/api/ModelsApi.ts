@@ -4,6 +4,7 @@ import { Schema } from "effect"
 import { problemOf } from "../error/ApiError.ts"
 import { CommandId, ModelDigest, StreamName } from "../Ids.ts"
 import { ModelVersionRecord } from "../protocol/ModelProtocol.ts"
+import { Needs } from "./Access.ts"
 
 const Version = ModelVersionRecord.annotations({ identifier: "ModelVersion" })
 const path = Schema.Struct({ digest: ModelDigest })
@@ -40,6 +41,7 @@ export const ModelsApi = HttpApiGroup.make("models")
       .addError(problemOf(409, "the model was refused"))
       .addError(problemOf(413, "the body is over the limit"))
       .addError(problemOf(415, "the content type is not taken"))
+      .annotate(Needs, "administer")
       .annotate(OpenApi.Summary, "Make it the stream's champion in every cell; the one before is retired")
   )
   .add(
@@ -52,6 +54,7 @@ export const ModelsApi = HttpApiGroup.make("models")
       .addError(problemOf(409, "the model was refused"))
       .addError(problemOf(413, "the body is over the limit"))
       .addError(problemOf(415, "the content type is not taken"))
+      .annotate(Needs, "administer")
       .annotate(OpenApi.Summary, "Take it out of use; its streams fall back to the next rung of their ladder")
   )
   .annotate(OpenApi.Title, "Models")

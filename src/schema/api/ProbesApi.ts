@@ -1,6 +1,7 @@
 // Contract of what a supervisor asks: is it alive, is it ready, what does it count.
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "@effect/platform"
 import { Schema } from "effect"
+import { Needs } from "./Access.ts"
 
 /** Cells that have work and have not moved for too long; empty while all is well. */
 export const LivenessReport = Schema.Struct({
@@ -31,12 +32,14 @@ export const ProbesApi = HttpApiGroup.make("probes", { topLevel: true })
     HttpApiEndpoint.get("livez", "/livez")
       .addSuccess(LivenessReport)
       .addSuccess(LivenessReport, { status: 503 })
+      .annotate(Needs, "nothing")
       .annotate(OpenApi.Summary, "Progress: 503 when work waits and nothing has moved for 60 s")
   )
   .add(
     HttpApiEndpoint.get("readyz", "/readyz")
       .addSuccess(ReadinessReport)
       .addSuccess(ReadinessReport, { status: 503 })
+      .annotate(Needs, "nothing")
       .annotate(OpenApi.Summary, "Readiness of every part; 503 when a required one is not ready")
   )
   .add(

@@ -21,6 +21,8 @@ export const PROBLEM_ENTRIES_MAX = 100
  */
 export const problemKinds = {
   "malformed-request": { status: 400, title: "The request can't be read" },
+  unauthorized: { status: 401, title: "Who asks is not known" },
+  forbidden: { status: 403, title: "Whoever asks may not do this" },
   "not-found": { status: 404, title: "There is no such thing" },
   "method-not-allowed": { status: 405, title: "This address does not take that method" },
   "not-acceptable": { status: 406, title: "No answer in an accepted form" },

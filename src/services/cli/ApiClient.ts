@@ -1,9 +1,10 @@
 // The client of a runner's HTTP API: requests, pages, live events, and its problems as errors for people.
+import { readFile } from "node:fs/promises"
 import { HttpClient, HttpClientRequest, type HttpClientResponse } from "@effect/platform"
 import { Effect, Either, ParseResult, Schema, Stream } from "effect"
 import { CommandFailed, ServerRefused, ServerUnavailable, UsageInvalid } from "../../schema/error/CliError.ts"
 import { Environment } from "../runtime/SettingsFile.ts"
-import { optionalFlag } from "./inputs.ts"
+import { joinedFlags, optionalFlag } from "./inputs.ts"
 import { makeSseParser, type ServerSentEvent } from "./sse.ts"
 
 /** Longest wait for the head of an answer. */
@@ -39,11 +40,25 @@ export interface Listed {
   readonly next: string | null
 }
 
-/** `--server` of every command that asks a runner. */
-export const serverFlag = optionalFlag("server", {
-  value: "URL",
-  about: `the runner's HTTP address; GROUNDSTATE_SERVER or ${DEFAULT_SERVER} without it`
-})
+/** The runner that is asked, and the token that is shown to it; undefined where the environment says. */
+export interface RunnerTarget {
+  readonly url: string | undefined
+  readonly token: string | undefined
+}
+
+/** `--server` and `--token` of every command that asks a runner. */
+export const serverFlag = joinedFlags(
+  optionalFlag("server", {
+    value: "URL",
+    about: `the runner's HTTP address; GROUNDSTATE_SERVER or ${DEFAULT_SERVER} without it`
+  }),
+  optionalFlag("token", {
+    value: "TOKEN",
+    about:
+      "what the runner knows you by; others on this machine may read it here, but not in GROUNDSTATE_TOKEN or the file that GROUNDSTATE_TOKEN_FILE names"
+  }),
+  (url, token): RunnerTarget => ({ url, token })
+)
 
 const baseUrl = (text: string): Either.Either<string, UsageInvalid> => {
   const full = /^[a-z]+:\/\//i.test(text) ? text : `http://${text}`
@@ -60,6 +75,38 @@ const baseUrl = (text: string): Either.Either<string, UsageInvalid> => {
     })
   )
 }
+
+const tokenInvalid = (problem: string) =>
+  new UsageInvalid({
+    problem,
+    next: "Give it as --token TOKEN, in GROUNDSTATE_TOKEN, or in a file that GROUNDSTATE_TOKEN_FILE names."
+  })
+
+/** The token to show, wherever it stands; undefined where there is none. */
+const tokenOf = (
+  given: string | undefined,
+  variables: Readonly<Record<string, string | undefined>>
+): Effect.Effect<string | undefined, UsageInvalid> =>
+  Effect.gen(function* () {
+    const file = variables["GROUNDSTATE_TOKEN_FILE"]
+    const named = given ?? (variables["GROUNDSTATE_TOKEN"] || undefined)
+    const token =
+      named !== undefined || file === undefined || file === ""
+        ? named
+        : yield* Effect.tryPromise({
+            try: () => readFile(file, "utf8"),
+            catch: (cause) =>
+              tokenInvalid(
+                `The file ${file} that GROUNDSTATE_TOKEN_FILE names can't be read (${(cause as NodeJS.ErrnoException).code}).`
+              )
+          })
+    if (token === undefined) return undefined
+    const trimmed = token.trim()
+    // Never told back: a secret in the wrong form is still one.
+    return /^[\w.~+/=-]+$/.test(trimmed)
+      ? trimmed
+      : yield* tokenInvalid("The token holds characters that no token has.")
+  })
 
 const Problem = Schema.Struct({
   title: Schema.optionalWith(Schema.String, { default: () => "" }),
@@ -83,7 +130,9 @@ const nextStep = (status: number, retryAfter: number | undefined): string => {
   if (status === 404) return "The `get` form of the command lists what is there."
   if (status === 409 || status === 412) return "Read it again (`describe`), then decide again."
   if (status === 429) return `Try again ${retryAfter === undefined ? "in a while" : `in ${retryAfter} s`}.`
-  if (status === 401 || status === 403) return "Ask whoever runs the region for access."
+  if (status === 401)
+    return "Give a token: --token TOKEN, GROUNDSTATE_TOKEN or GROUNDSTATE_TOKEN_FILE; whoever runs the region makes them with `groundstate tokens create`."
+  if (status === 403) return "Ask whoever runs the region for a token with that role."
   if (status >= 500) return "The runner's log says more; `groundstate doctor` looks for what is wrong."
   return "Correct the command and send it again; nothing was changed."
 }
@@ -166,12 +215,16 @@ export const understand = <A, I>(
 
 /** The API of the runner at `--server`. */
 export const makeApi = (
-  server: string | undefined
+  target: RunnerTarget
 ): Effect.Effect<Api, UsageInvalid, HttpClient.HttpClient | Environment> =>
   Effect.gen(function* () {
     const { variables } = yield* Environment
-    const client = yield* HttpClient.HttpClient
-    const base = yield* baseUrl(server ?? (variables["GROUNDSTATE_SERVER"] || DEFAULT_SERVER))
+    const token = yield* tokenOf(target.token, variables)
+    const client =
+      token === undefined
+        ? yield* HttpClient.HttpClient
+        : HttpClient.mapRequest(yield* HttpClient.HttpClient, HttpClientRequest.bearerToken(token))
+    const base = yield* baseUrl(target.url ?? (variables["GROUNDSTATE_SERVER"] || DEFAULT_SERVER))
 
     const answer = (request: HttpClientRequest.HttpClientRequest, name: string) =>
       client.execute(request).pipe(

@@ -28,6 +28,7 @@ import { run } from "./Run.ts"
 import { score } from "./Score.ts"
 import { Screen } from "./Screen.ts"
 import { group } from "./subcommand.ts"
+import { tokens } from "./Tokens.ts"
 import { train } from "./Train.ts"
 
 const NAME = "groundstate"
@@ -62,6 +63,7 @@ const root = group({
     models,
     incidents,
     deadletters,
+    tokens,
     config,
     doctor,
     completion
@@ -82,6 +84,7 @@ export const helpFooter = `Exit codes:
 
 Environment:
   GROUNDSTATE_SERVER   address of the runner that is asked
+  GROUNDSTATE_TOKEN    what it knows you by; GROUNDSTATE_TOKEN_FILE names a file that holds it
   GROUNDSTATE_*        settings of a runner; see \`groundstate run --help\`
   NO_COLOR             no colour, on terminals too`
 

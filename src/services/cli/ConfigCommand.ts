@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises"
 import { resolve } from "node:path"
 import { Effect, Either, Redacted } from "effect"
 import { ConfigInvalid, type ConfigProblem } from "../../schema/error/ConfigError.ts"
+import { checkAccessFiles } from "../inspect/Access.ts"
 import { parseYaml } from "../runtime/definitions/yamlDocument.ts"
 import { type LoadedSettings, loadSettings } from "../runtime/SettingsFile.ts"
 import { type SettingKey, valueAt, withValue } from "../runtime/settingsKeys.ts"
@@ -49,7 +50,9 @@ const checkFile = (file: string) =>
   })
 
 const runnerCheck = (file: string) =>
-  Effect.flatMap(loadSettings(file), ({ settings }) => loadStreams(settings))
+  Effect.flatMap(loadSettings(file), ({ settings }) =>
+    Effect.zipRight(checkAccessFiles(settings), loadStreams(settings))
+  )
 
 const unique = (problems: ReadonlyArray<ConfigProblem>): ReadonlyArray<ConfigProblem> => [
   ...new Map(

@@ -4,7 +4,7 @@ import { DeviceListItem, DeviceView } from "../../schema/api/DevicesApi.ts"
 import { UsageInvalid } from "../../schema/error/CliError.ts"
 import { CellStatus } from "../../schema/protocol/CellProtocol.ts"
 import { DeviceRecord } from "../../schema/protocol/DeviceProtocol.ts"
-import { type Api, type ApiError, makeApi, serverFlag, understand } from "./ApiClient.ts"
+import { type Api, type ApiError, makeApi, type RunnerTarget, serverFlag, understand } from "./ApiClient.ts"
 import { devicePath, operatorFlag, operatorName, sendOnce, streamFlag, streamQuery } from "./decisions.ts"
 import { renderDevicePage } from "./devicePage.ts"
 import { formatAge, formatCount, formatTime } from "./format.ts"
@@ -175,7 +175,7 @@ const decision = {
 const decide = (
   values: {
     readonly id: string
-    readonly server: string | undefined
+    readonly server: RunnerTarget
     readonly stream: string | undefined
     readonly output: "table" | "json" | "yaml"
   },

@@ -4,8 +4,10 @@ import { Clock, Duration, Effect, Either, Schema } from "effect"
 import { StreamView } from "../../schema/api/RegionApi.ts"
 import { CommandFailed, UsageInvalid } from "../../schema/error/CliError.ts"
 import type { StreamDefinition } from "../../schema/stream/StreamDefinition.ts"
+
 import { loadSettings } from "../runtime/SettingsFile.ts"
-import { makeApi, serverFlag, understand } from "./ApiClient.ts"
+import { makeApi, type RunnerTarget, serverFlag, understand } from "./ApiClient.ts"
+
 import { type EventRow, openEventFile, unreadable } from "./EventFile.ts"
 import { type EventSink, httpSink, kafkaSink, type RefusedRow } from "./EventSink.ts"
 import { formatCount, formatMillis, formatRate } from "./format.ts"
@@ -35,7 +37,7 @@ const brokersOf: Parse<ReadonlyArray<string>> = (text) => {
 interface Target {
   readonly stream: string | undefined
   readonly topic: string | undefined
-  readonly server: string | undefined
+  readonly server: RunnerTarget
   readonly brokers: ReadonlyArray<string> | undefined
   readonly config: string | undefined
   readonly key: string | undefined
@@ -56,7 +58,7 @@ const resolveStream = (stream: string | undefined) =>
 const kafkaOf = ({ server, brokers, config }: Target) =>
   Effect.gen(function* () {
     if (brokers === undefined && config === undefined) return undefined
-    if (server !== undefined || (brokers !== undefined && config !== undefined)) {
+    if (server.url !== undefined || (brokers !== undefined && config !== undefined)) {
       return yield* new UsageInvalid({
         problem: "--server, --brokers and --config exclude each other.",
         next: "Keep one of them."

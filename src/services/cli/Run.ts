@@ -1,5 +1,6 @@
 // `groundstate run`: a runner of a region, from its configuration until it is told to stop.
 import { Effect } from "effect"
+import { checkAccessFiles } from "../inspect/Access.ts"
 import { loadSettings } from "../runtime/SettingsFile.ts"
 import { defaultFlag } from "./inputs.ts"
 import { Programs } from "./Programs.ts"
@@ -30,6 +31,7 @@ export const run = subcommand({
     Effect.gen(function* () {
       const programs = yield* Programs
       const { settings } = yield* loadSettings(config)
+      yield* checkAccessFiles(settings)
       const streams = yield* loadStreams(settings)
       yield* programs.run(settings, streams)
     })

@@ -27,6 +27,8 @@ export interface ArgumentDoc {
 export interface Input<A> {
   readonly parser: Options.Options<A> | Args.Args<A>
   readonly doc: FlagDoc | ArgumentDoc
+  /** Further flags that the value is made of. */
+  readonly more?: ReadonlyArray<FlagDoc>
 }
 
 interface FlagWords {
@@ -138,6 +140,19 @@ export const optionalChoiceFlag = <const A extends string>(
     Options.map(Option.getOrUndefined)
   ),
   doc: flagDoc(name, { ...words, value: words.choices.join("|") }, { choices: words.choices })
+})
+
+/** Two flags that say one thing. */
+export const joinedFlags = <A, B, C>(
+  first: Input<A>,
+  second: Input<B>,
+  join: (a: A, b: B) => C
+): Input<C> => ({
+  parser: Options.all([first.parser as Options.Options<A>, second.parser as Options.Options<B>]).pipe(
+    Options.map(([a, b]) => join(a, b))
+  ),
+  doc: first.doc,
+  more: [second.doc as FlagDoc]
 })
 
 /** A flag without a value. */

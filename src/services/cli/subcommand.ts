@@ -39,7 +39,7 @@ export const subcommand = <const Inputs extends Record<string, Input<unknown>>, 
   }
 ): Subcommand<R, E> => {
   const parsers = Object.fromEntries(Object.entries(spec.inputs).map(([key, input]) => [key, input.parser]))
-  const docs = Object.values(spec.inputs).map((input) => input.doc)
+  const docs = Object.values(spec.inputs).flatMap((input) => [input.doc, ...(input.more ?? [])])
   const command = Command.make(spec.name, parsers, (values) => spec.run(values as Values<Inputs>)).pipe(
     Command.withDescription(spec.summary)
   )

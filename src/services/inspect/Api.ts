@@ -11,7 +11,9 @@ import { NodeHttpServer } from "@effect/platform-node"
 import { Effect, Layer } from "effect"
 import { GroundstateApi } from "../../schema/api/Api.ts"
 import { Metrics } from "../observe/Metrics.ts"
+import { Access } from "./Access.ts"
 import { Actors } from "./Actors.ts"
+import { makeAccessLog } from "./accessLog.ts"
 import { DeadLettersHandlers } from "./DeadLettersHandlers.ts"
 import { DevicesHandlers } from "./DevicesHandlers.ts"
 import * as DirectEvents from "./DirectEvents.ts"
@@ -51,7 +53,11 @@ const reference = HttpApiScalar.layer({
   scalar: { withDefaultFonts: false, hideTestRequestButton: false, defaultOpenAllTags: false }
 })
 
-const guard = HttpApiBuilder.middleware(Effect.map(Metrics, (metrics) => makeGuard(routesOf(), metrics)))
+const guard = HttpApiBuilder.middleware(
+  Effect.gen(function* () {
+    return makeGuard(routesOf(), yield* Metrics, yield* Access, yield* makeAccessLog)
+  })
+)
 
 /** Addresses are taken as they are: case counts, slashes are not merged, and an id may be long. */
 const routing = HttpRouter.setRouterConfig({
@@ -76,6 +82,7 @@ export const layer = Layer.merge(HttpApiBuilder.serve(), DirectEvents.layer).pip
   Layer.provide(HttpApiBuilder.api(GroundstateApi).pipe(Layer.provide(handlers))),
   Layer.provide(guard),
   Layer.provide([Actors.layer, Ingestion.layer, NodeHttpServer.layerContext]),
+  Layer.provideMerge(Access.layer),
   Layer.provide(routing),
   HttpMiddleware.withTracerDisabledWhen(isUntraced)
 )

@@ -19,6 +19,7 @@ import { type CommandKind, Metrics } from "../observe/Metrics.ts"
 import { type ServedStream, Streams } from "../runtime/Streams.ts"
 import { Projections } from "../state/Projections.ts"
 import { Actors } from "./Actors.ts"
+import { AskedBy, decider } from "./caller.ts"
 import { readCursor, writeCursor } from "./cursor.ts"
 import { etagOf, readIfMatch } from "./etag.ts"
 import { problemOfError } from "./problems.ts"
@@ -154,7 +155,7 @@ export const DevicesHandlers = HttpApiBuilder.group(GroundstateApi, "devices", (
       HttpServerResponse.unsafeJson(encodeRecord(record), { headers: { etag: etagOf(record.version) } })
 
     /** Reads body and conditions, finds the device, then lets its actor decide. */
-    const command = <B>(
+    const command = <B extends { readonly by: string }>(
       kind: CommandKind,
       input: CommandInput,
       body: Effect.Effect<B, ApiProblem>,
@@ -166,6 +167,7 @@ export const DevicesHandlers = HttpApiBuilder.group(GroundstateApi, "devices", (
     ) =>
       Effect.gen(function* () {
         const payload = yield* body
+        const caller = yield* AskedBy
         const condition = readIfMatch(input.headers["if-match"])
         if (condition._tag === "Malformed") {
           return yield* ApiProblem.of(
@@ -179,6 +181,7 @@ export const DevicesHandlers = HttpApiBuilder.group(GroundstateApi, "devices", (
         const { stream } = yield* locate(input.path.id, input.urlParams.stream)
         const record = yield* decide(stream, input.path.id, {
           ...payload,
+          by: decider(caller, payload.by),
           command: input.headers["idempotency-key"] ?? CommandId.make(randomUUID()),
           ifVersion: condition._tag === "Version" ? condition.version : null
         })

@@ -1,12 +1,15 @@
 // The two endpoints that take events, answered without the router, an effect or a span per request: what producers
-// send most must cost least. Takes plain requests alone; whatever is unusual about a request's head goes to the
-// router, and both do the same work with the body (`Ingestion`, `judge.ts`).
+// send most must cost least. Takes plain requests alone, of those who may send events; whatever is unusual about a
+// request's head goes to the router, and so does whoever is to be denied. Both do the same work with the body
+// (`Ingestion`, `judge.ts`).
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { Effect, Layer } from "effect"
 import { ApiProblem, PROBLEM_CONTENT_TYPE } from "../../schema/error/ApiError.ts"
 import { Metrics } from "../observe/Metrics.ts"
 import { Settings } from "../runtime/Settings.ts"
 import { type ServedStream, Streams } from "../runtime/Streams.ts"
+import { Access } from "./Access.ts"
+import { denialOf } from "./caller.ts"
 import { eventOptions } from "./EventsHandlers.ts"
 import { answerHeaders } from "./guard.ts"
 import { DirectRoutes } from "./HttpServer.ts"
@@ -40,6 +43,7 @@ const make = Effect.gen(function* () {
   const ingestion = yield* Ingestion
   const metrics = yield* Metrics
   const judge = yield* makeJudge
+  const access = yield* Access
   const clock = yield* Effect.clock
   const options = eventOptions(settings)
 
@@ -108,6 +112,15 @@ const make = Effect.gen(function* () {
     return url.startsWith("?stream=", path.length) ? streams.get(url.slice(path.length + 8)) : undefined
   }
 
+  const mayProduce = (request: IncomingMessage): boolean => {
+    const outcome = access.known(request)
+    return (
+      outcome !== undefined &&
+      denialOf(outcome, "produce", access.region) === undefined &&
+      !access.isForeign(request)
+    )
+  }
+
   return (request: IncomingMessage, response: ServerResponse): boolean => {
     const url = request.url as string
     const path = url.startsWith(SCORE) ? SCORE : url.startsWith(EVENTS) ? EVENTS : undefined
@@ -116,7 +129,7 @@ const make = Effect.gen(function* () {
     const named = request.headers["groundstate-stream"] as string | undefined
     if (named !== undefined && url.length > path.length) return false
     const served = streamOf(url, path, named)
-    if (served === undefined) return false
+    if (served === undefined || !mayProduce(request)) return false
     if (path === SCORE) run(SCORE, score, 200, request, response, served)
     else run(EVENTS, append, 202, request, response, served)
     return true

@@ -12,6 +12,7 @@ import { Metrics } from "../observe/Metrics.ts"
 import { Streams } from "../runtime/Streams.ts"
 import { Projections } from "../state/Projections.ts"
 import { Actors } from "./Actors.ts"
+import { AskedBy, decider } from "./caller.ts"
 import { problemOfError } from "./problems.ts"
 import { readJson } from "./requestBody.ts"
 import { servedStream } from "./servedStream.ts"
@@ -54,7 +55,7 @@ export const ModelsHandlers = HttpApiBuilder.group(GroundstateApi, "models", (ha
             return yield* actors.activate(path.digest, {
               command: commandOf(headers["idempotency-key"]),
               stream,
-              by
+              by: decider(yield* AskedBy, by)
             })
           })
         )
@@ -62,9 +63,13 @@ export const ModelsHandlers = HttpApiBuilder.group(GroundstateApi, "models", (ha
       .handleRaw("retire", ({ request, path, headers }) =>
         counted(
           "retire",
-          Effect.flatMap(readJson(request, RetireRequest), ({ by }) =>
-            actors.retire(path.digest, { command: commandOf(headers["idempotency-key"]), by })
-          )
+          Effect.gen(function* () {
+            const { by } = yield* readJson(request, RetireRequest)
+            return yield* actors.retire(path.digest, {
+              command: commandOf(headers["idempotency-key"]),
+              by: decider(yield* AskedBy, by)
+            })
+          })
         )
       )
   })

@@ -1,9 +1,10 @@
-// Answers supervisors: alive, ready, and what is counted.
+// Answers supervisors: alive, ready, and what is counted. Whoever may not read learns only whether.
 import { HttpApiBuilder, HttpServerResponse } from "@effect/platform"
 import { Effect } from "effect"
 import { GroundstateApi } from "../../schema/api/Api.ts"
 import { Health } from "../observe/Health.ts"
 import { Metrics } from "../observe/Metrics.ts"
+import { AskedBy, mayDo } from "./caller.ts"
 
 export const ProbesHandlers = HttpApiBuilder.group(GroundstateApi, "probes", (handlers) =>
   Effect.gen(function* () {
@@ -11,15 +12,17 @@ export const ProbesHandlers = HttpApiBuilder.group(GroundstateApi, "probes", (ha
     const metrics = yield* Metrics
     return handlers
       .handleRaw("livez", () =>
-        Effect.sync(() => {
+        Effect.map(AskedBy, (caller) => {
           const report = health.liveness()
-          return HttpServerResponse.unsafeJson(report, { status: report.live ? 200 : 503 })
+          const told = mayDo(caller, "read") ? report : { ...report, stuck: [] }
+          return HttpServerResponse.unsafeJson(told, { status: report.live ? 200 : 503 })
         })
       )
       .handleRaw("readyz", () =>
-        Effect.sync(() => {
+        Effect.map(AskedBy, (caller) => {
           const report = health.readiness()
-          return HttpServerResponse.unsafeJson(report, { status: report.ready ? 200 : 503 })
+          const told = mayDo(caller, "read") ? report : { ...report, components: [] }
+          return HttpServerResponse.unsafeJson(told, { status: report.ready ? 200 : 503 })
         })
       )
       .handleRaw("metrics", () =>

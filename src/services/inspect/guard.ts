@@ -1,8 +1,13 @@
 // What stands around every request: addresses checked, failures told as problems, headers set, time counted.
 import { type HttpApp, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { NodeHttpServerRequest } from "@effect/platform-node"
 import { Cause, Clock, Effect } from "effect"
+import type { Need } from "../../schema/api/Access.ts"
 import { ApiProblem } from "../../schema/error/ApiError.ts"
 import type { Metrics } from "../observe/Metrics.ts"
+import type { Access } from "./Access.ts"
+import type { AccessLog } from "./accessLog.ts"
+import { AskedBy, type Denial, denialOf, nobodyKnown } from "./caller.ts"
 import { problemOfCause, problemResponse } from "./problems.ts"
 import { type Match, makeMatcher, type Route } from "./routes.ts"
 
@@ -63,11 +68,33 @@ const refusal = (method: string, match: Exclude<Match, { readonly _tag: "Found" 
 /** The request's path alone, for `instance`; bounded. */
 const instanceOf = (target: string): string => target.replace(/[?#].*$/s, "").slice(0, 2_048)
 
+const foreign: Denial = {
+  problem: ApiProblem.of(
+    "forbidden",
+    "The request comes from a web page of somebody else; nothing was done. Without tokens this runner answers its own " +
+      "machine alone, under the names localhost and 127.0.0.1."
+  ),
+  headers: {},
+  why: "foreign-page",
+  caller: undefined
+}
+
+/** What an address needs here; undefined where any token will do, as for one that does not exist. */
+const needOf = (found: Match, access: Access["Type"]): Need | undefined => {
+  if (found._tag !== "Found") return undefined
+  return found.template === "/metrics" && access.metricsOpen ? "nothing" : found.needs
+}
+
 /**
- * Wraps the router. Only failures that nobody expects are logged, with their cause; answers never carry
- * causes or stack traces.
+ * Wraps the router. Nothing behind it is asked before it is known that the caller may. Only failures that nobody
+ * expects are logged, with their cause; answers never carry causes or stack traces.
  */
-export const makeGuard = (routes: ReadonlyArray<Route>, metrics: Metrics["Type"]) => {
+export const makeGuard = (
+  routes: ReadonlyArray<Route>,
+  metrics: Metrics["Type"],
+  access: Access["Type"],
+  log: AccessLog
+) => {
   const match = makeMatcher(routes)
 
   const failed = (target: string, cause: Cause.Cause<unknown>) => {
@@ -92,6 +119,7 @@ export const makeGuard = (routes: ReadonlyArray<Route>, metrics: Metrics["Type"]
       const request = yield* HttpServerRequest.HttpServerRequest
       const startedAt = yield* Clock.currentTimeNanos
       const { method, url } = request
+      const incoming = NodeHttpServerRequest.toIncomingMessage(request)
       const found = match(method, url)
       const route = found._tag === "Found" || found._tag === "WrongMethod" ? found.template : "none"
       const count = (status: number) =>
@@ -99,7 +127,16 @@ export const makeGuard = (routes: ReadonlyArray<Route>, metrics: Metrics["Type"]
           const label = methodLabels.has(method) ? method : "other"
           metrics.httpRequest(route, label, status, Number(now - startedAt) / 1e9)
         })
-      const response = yield* answer(found, method, url).pipe(
+      const outcome = yield* access.identify(incoming)
+      const caller = outcome._tag === "Known" ? outcome.caller : undefined
+      const need = needOf(found, access)
+      const denial =
+        need !== "nothing" && access.isForeign(incoming) ? foreign : denialOf(outcome, need, access.region)
+      const answered =
+        denial === undefined
+          ? Effect.provideService(answer(found, method, url), AskedBy, caller ?? nobodyKnown)
+          : Effect.succeed(problemResponse(denial.problem.at(instanceOf(url)), denial.headers))
+      const response = yield* answered.pipe(
         Effect.catchAllCause((cause) =>
           // Nobody is there any more to read a problem.
           Cause.isInterruptedOnly(cause)
@@ -108,6 +145,7 @@ export const makeGuard = (routes: ReadonlyArray<Route>, metrics: Metrics["Type"]
         )
       )
       yield* count(response.status)
+      yield* log.request({ method, found, incoming, caller: denial?.caller ?? caller, denial, response })
       const page = found._tag === "Found" && found.template === "/docs"
       return HttpServerResponse.setHeaders(response, {
         ...(page ? pageHeaders : answerHeaders),

@@ -1,9 +1,12 @@
 // Addresses by template: what exists, under which methods, and under which name it is counted.
+import type { Need } from "../../schema/api/Access.ts"
 
 export interface Route {
   readonly method: string
   /** `/v1/devices/:id`. */
   readonly template: string
+  /** What whoever asks must be allowed. */
+  readonly needs: Need
 }
 
 /** What an address means: unreadable, unknown, known under other methods, or found. */
@@ -12,7 +15,7 @@ export type Match =
   | { readonly _tag: "TooLong" }
   | { readonly _tag: "Unknown" }
   | { readonly _tag: "WrongMethod"; readonly allow: ReadonlyArray<string>; readonly template: string }
-  | { readonly _tag: "Found"; readonly template: string; readonly path: string }
+  | { readonly _tag: "Found"; readonly template: string; readonly path: string; readonly needs: Need }
 
 /** Longest request target, in characters; a device's id of 512 bytes takes 1,536 when percent-encoded. */
 export const TARGET_CHARACTERS_MAX = 8_192
@@ -38,7 +41,7 @@ const decodes = (text: string): boolean => {
  * whole address. HEAD is answered wherever GET is.
  */
 export const makeMatcher = (routes: ReadonlyArray<Route>) => {
-  const compiled = routes.map(({ method, template }) => ({ method, template, segments: template.split("/") }))
+  const compiled = routes.map((route) => ({ ...route, segments: route.template.split("/") }))
   return (method: string, target: string): Match => {
     if (target.length > TARGET_CHARACTERS_MAX) return { _tag: "TooLong" }
     const local = target.startsWith("/") ? target : target.replace(/^https?:\/\/[^/?#]*/i, "")
@@ -56,7 +59,7 @@ export const makeMatcher = (routes: ReadonlyArray<Route>) => {
     if (here.length === 0) return { _tag: "Unknown" }
     const wanted = method === "HEAD" ? "GET" : method
     const found = here.find((route) => route.method === wanted)
-    if (found !== undefined) return { _tag: "Found", template: found.template, path }
+    if (found !== undefined) return { _tag: "Found", template: found.template, path, needs: found.needs }
     const allow = new Set(
       here.flatMap((route) => (route.method === "GET" ? ["GET", "HEAD"] : [route.method]))
     )

@@ -79,6 +79,27 @@ export const RunnerConfig = Schema.Struct({
     /** Bytes of accepted but not yet durable events; beyond them the answer is 429. */
     pendingBytesMax: Schema.optionalWith(bytes, { default: () => 64 * 1024 * 1024 })
   }),
+  /** Who may ask this runner what. Without any of it: everybody, and only on an address of this machine alone. */
+  access: section({
+    /** File of tokens, as `groundstate tokens` writes it; relative to the configuration file. */
+    tokensFile: Schema.optional(Schema.NonEmptyString),
+    /** Tokens of an identity provider: signed JWTs (ES256) that name this region as their audience. */
+    jwt: Schema.optional(
+      Schema.Struct({
+        issuer: Schema.NonEmptyString,
+        /** The issuer's public keys as a JWKS; relative to the configuration file. */
+        keysFile: Schema.NonEmptyString,
+        /** What `aud` must name; `groundstate:<region>` without it. */
+        audience: Schema.optional(Schema.NonEmptyString),
+        rolesClaim: Schema.optionalWith(Schema.NonEmptyString, { default: () => "roles" }),
+        nameClaim: Schema.optionalWith(Schema.NonEmptyString, { default: () => "sub" })
+      })
+    ),
+    /** Declares that whoever reaches the address may do everything. */
+    open: Schema.optionalWith(Schema.Boolean, { default: () => false }),
+    /** Whether /metrics wants a token that may read, where there are tokens. */
+    metrics: Schema.optionalWith(Schema.Literal("token", "open"), { default: () => "token" as const })
+  }),
   cell: section({
     batchEventsMax: Schema.optionalWith(Schema.Int.pipe(Schema.between(16, 65_536)), {
       default: () => 1_024

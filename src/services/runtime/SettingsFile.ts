@@ -43,7 +43,11 @@ export interface LoadedSettings {
 export const runnerKeys: ReadonlyArray<SettingKey> = settingKeys(RunnerConfig.ast)
 
 /** Variables that start like ours and configure the command line, not the runner. */
-const clientVariables: ReadonlyArray<string> = ["GROUNDSTATE_SERVER"]
+const clientVariables: ReadonlyArray<string> = [
+  "GROUNDSTATE_SERVER",
+  "GROUNDSTATE_TOKEN",
+  "GROUNDSTATE_TOKEN_FILE"
+]
 /** A secret's file larger than this is not a secret. */
 const SECRET_BYTES_MAX = 64 * 1024
 const ENVIRONMENT = "environment"
@@ -245,12 +249,23 @@ export const loadSettings = (
     const text = file === undefined ? "" : yield* readText(file)
     const { config, overrides, document } = yield* readSettings(text, file ?? "groundstate.yaml", variables)
     const overrideOf = (path: ReadonlyArray<string>) => overrides.find(({ key }) => isPrefix(key.path, path))
-    const base = (key: string) =>
-      absolute === undefined || overrideOf([key]) !== undefined ? resolve(".") : dirname(absolute)
+    const place = (path: string, ...key: ReadonlyArray<string>) =>
+      resolve(
+        absolute === undefined || overrideOf(key) !== undefined ? resolve(".") : dirname(absolute),
+        path
+      )
+    const { tokensFile, jwt } = config.access
     const settings: RunnerConfig = {
       ...config,
-      dataDir: resolve(base("dataDir"), config.dataDir),
-      streams: config.streams.map((pattern) => resolve(base("streams"), pattern))
+      dataDir: place(config.dataDir, "dataDir"),
+      streams: config.streams.map((pattern) => place(pattern, "streams")),
+      access: {
+        ...config.access,
+        ...(tokensFile === undefined ? {} : { tokensFile: place(tokensFile, "access", "tokensFile") }),
+        ...(jwt === undefined
+          ? {}
+          : { jwt: { ...jwt, keysFile: place(jwt.keysFile, "access", "jwt", "keysFile") } })
+      }
     }
     const origins = runnerKeys
       .filter((key) => valueAt(settings, key.path) !== undefined)

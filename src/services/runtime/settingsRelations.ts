@@ -22,9 +22,17 @@ const isPostgresUrl = (text: string): boolean => {
   return /^postgres(ql)?:$/.test(url.protocol) && url.hostname !== "" && url.pathname.length > 1
 }
 
+/** Addresses that only this machine reaches. */
+export const isLoopback = (host: string): boolean =>
+  host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host)
+
+/** Whether requests need a token. */
+export const hasTokens = ({ access }: RunnerConfig): boolean =>
+  access.tokensFile !== undefined || access.jwt !== undefined
+
 /** What does not fit together; empty where all does. */
 export const relationProblems = (config: RunnerConfig): ReadonlyArray<RelationProblem> => {
-  const { cell, database, device, http, log } = config
+  const { access, cell, database, device, http, log } = config
   const problems: Array<RelationProblem> = []
   const need = (holds: boolean, key: string, message: string, fix: string) => {
     if (!holds) problems.push({ path: key.split("."), message, fix })
@@ -100,6 +108,18 @@ export const relationProblems = (config: RunnerConfig): ReadonlyArray<RelationPr
     "device.keep",
     `${device.keep}ms is less than an hour: a cell that reads its last minutes again could take an alert for new`,
     "write at least 1h"
+  )
+  need(
+    hasTokens(config) || access.open || isLoopback(http.host),
+    "http.host",
+    `${http.host} may be reached by others, and nothing says who may ask`,
+    "make tokens (`groundstate tokens create --role admin --name NAME --file tokens.json`, then `access: { tokensFile: tokens.json }`), or write 127.0.0.1; `access: { open: true }` declares that everybody may do everything"
+  )
+  need(
+    !(hasTokens(config) && access.open),
+    "access.open",
+    "it says that everybody may do everything, and there are tokens as well",
+    "remove access.open, or access.tokensFile and access.jwt"
   )
   need(
     log.kind !== "kafka" || log.kafka !== undefined,

@@ -464,7 +464,7 @@ describe("the short way and the router's", () => {
     await new Promise<void>((done) => {
       const socket = connect(to.port, "127.0.0.1", () => {
         socket.write(
-          `POST /v1/events?stream=flows${query} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n${body}`
+          `POST /v1/events?stream=flows${query} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n${body}`
         )
       })
       const full = async (): Promise<void> => {

@@ -51,7 +51,7 @@ const request = (
 ) =>
   Buffer.concat([
     Buffer.from(
-      `${method} ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${headers
+      `${method} ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n${headers
         .map(([name, value]) => `${name}: ${value}\r\n`)
         .join("")}Content-Length: ${body.length}\r\n\r\n`,
       "latin1"

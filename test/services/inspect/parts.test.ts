@@ -102,9 +102,9 @@ describe("binaryHeaders", () => {
 
 describe("routes", () => {
   const match = makeMatcher([
-    { method: "GET", template: "/v1/devices/:id" },
-    { method: "POST", template: "/v1/deadletters/replay" },
-    { method: "GET", template: "/v1/deadletters/:id" }
+    { method: "GET", template: "/v1/devices/:id", needs: "read" },
+    { method: "POST", template: "/v1/deadletters/replay", needs: "read" },
+    { method: "GET", template: "/v1/deadletters/:id", needs: "read" }
   ])
 
   it("tells what an address means", () => {

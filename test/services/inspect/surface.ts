@@ -3,7 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { TestRunner } from "@effect/cluster"
 import { HttpServer } from "@effect/platform"
-import { Effect, Layer, ManagedRuntime } from "effect"
+import { Effect, Layer, Logger, ManagedRuntime } from "effect"
 import { planStream } from "../../../src/schema/stream/StreamPlan.ts"
 import * as Api from "../../../src/services/inspect/Api.ts"
 import { FallbackRules } from "../../../src/services/inspect/FallbackRules.ts"
@@ -35,6 +35,9 @@ export interface SurfaceOptions {
   readonly world?: World
   readonly http?: Partial<RunnerConfig["http"]>
   readonly cell?: Partial<RunnerConfig["cell"]>
+  readonly access?: Partial<RunnerConfig["access"]>
+  /** Given every log line: level, message and annotations. */
+  readonly onLog?: (line: Readonly<Record<string, unknown>>) => void
   /** Names of the streams served; both by default. */
   readonly streams?: ReadonlyArray<string>
 }
@@ -46,8 +49,19 @@ export const startSurface = async (options: SurfaceOptions = {}) => {
   const settings = {
     ...defaultConfig,
     http: { ...defaultConfig.http, port: 0, ...options.http },
-    cell: { ...defaultConfig.cell, ...options.cell }
+    cell: { ...defaultConfig.cell, ...options.cell },
+    access: { ...defaultConfig.access, ...options.access }
   }
+  const { onLog } = options
+  const logs =
+    onLog === undefined
+      ? Layer.empty
+      : Logger.replace(
+          Logger.defaultLogger,
+          Logger.make(({ logLevel, message, annotations }) =>
+            onLog({ level: logLevel.label, message: String(message), ...Object.fromEntries(annotations) })
+          )
+        )
   const cluster = Layer.mergeAll(actorsOf(world), Cells.layer).pipe(Layer.provideMerge(TestRunner.layer))
   const base = Layer.mergeAll(
     Layer.succeed(Settings, settings),
@@ -69,7 +83,8 @@ export const startSurface = async (options: SurfaceOptions = {}) => {
     Layer.provideMerge(Server.layer),
     Layer.provideMerge(LiveFeed.layer),
     Layer.provideMerge(cluster),
-    Layer.provideMerge(base)
+    Layer.provideMerge(base),
+    Layer.provideMerge(logs)
   )
   const runtime = ManagedRuntime.make(layer)
   const address = await runtime.runPromise(Effect.map(HttpServer.HttpServer, (server) => server.address))

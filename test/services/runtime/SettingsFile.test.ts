@@ -86,7 +86,7 @@ describe("loadSettings", () => {
 
   it("tells where each value comes from", async () => {
     const { origins } = await loaded("region: north\nhttp:\n  port: 9000\n", {
-      GROUNDSTATE_HTTP_HOST: "0.0.0.0"
+      GROUNDSTATE_HTTP_HOST: "127.0.0.2"
     })
     const of = (path: string) => origins.find(({ key }) => key.path.join(".") === path)?.origin
     expect(of("region")).toBe(`${join(folder, "groundstate.yaml")}:1`)
