@@ -8,6 +8,7 @@ import { exitCodes, InternalFailure } from "../../schema/error/CliError.ts"
 import { firstLogger } from "../observe/loggers.ts"
 import { Environment } from "../runtime/SettingsFile.ts"
 import { cells } from "./Cells.ts"
+import { certificates } from "./Certificates.ts"
 import { makeCompletion } from "./Completion.ts"
 import { config } from "./ConfigCommand.ts"
 import { readCommandLine } from "./commandLine.ts"
@@ -64,6 +65,7 @@ const root = group({
     incidents,
     deadletters,
     tokens,
+    certificates,
     config,
     doctor,
     completion

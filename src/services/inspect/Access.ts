@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises"
 import type { IncomingMessage } from "node:http"
 import { Context, Effect, Layer } from "effect"
 import type { ConfigInvalid } from "../../schema/error/ConfigError.ts"
+import { readIdentity } from "../runtime/access/liveIdentity.ts"
 import { readTokenFile } from "../runtime/access/TokenFile.ts"
 import { findToken, type KeptToken, keepTokens } from "../runtime/access/tokens.ts"
 import { type RunnerConfig, Settings } from "../runtime/Settings.ts"
@@ -46,8 +47,13 @@ const holdsIn = (regions: ReadonlyArray<string>, region: string): boolean =>
   regions.includes("*") || regions.includes(region)
 
 /** Fails where a file that the settings name can't be used: asked before a runner starts. */
-export const checkAccessFiles = ({ access, region }: RunnerConfig): Effect.Effect<void, ConfigInvalid> =>
+export const checkAccessFiles = ({
+  access,
+  http,
+  region
+}: RunnerConfig): Effect.Effect<void, ConfigInvalid> =>
   Effect.gen(function* () {
+    if (http.tls !== undefined) yield* readIdentity("http.tls", http.tls)
     if (access.tokensFile !== undefined) yield* readTokenFile(access.tokensFile)
     if (access.jwt !== undefined) yield* makeJwtCheck(access.jwt, region)
   })

@@ -1,5 +1,12 @@
 // The Node server under the HTTP surface: bounded in time, size and connections, and closed in order.
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+  type ServerResponse
+} from "node:http"
+import { createServer as createTlsServer } from "node:https"
 import type { Duplex } from "node:stream"
 import { type HttpMiddleware, HttpServer } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
@@ -10,7 +17,9 @@ import {
   type ProblemKind,
   problemKinds
 } from "../../schema/error/ApiError.ts"
-import { Settings } from "../runtime/Settings.ts"
+import type { ConfigInvalid } from "../../schema/error/ConfigError.ts"
+import { followIdentity, type Identity } from "../runtime/access/liveIdentity.ts"
+import { type RunnerConfig, Settings } from "../runtime/Settings.ts"
 import { LiveFeed } from "./LiveFeed.ts"
 import { problemText } from "./problems.ts"
 
@@ -19,6 +28,9 @@ export const CLOSE_TIMEOUT_MILLIS = 10_000
 
 /** Lines and headers of one request; a larger one is refused before anything reads it. */
 const HEADER_BYTES_MAX = 16 * 1024
+
+/** A TLS handshake that takes longer is cut off. */
+const HANDSHAKE_MILLIS = 5_000
 
 /** How often Node looks for requests that take too long to arrive. */
 const ARRIVAL_CHECK_MILLIS = 1_000
@@ -100,22 +112,38 @@ export class DirectRoutes extends Context.Tag("groundstate/services/inspect/Dire
   }
 >() {}
 
+/** An HTTP server, or an HTTPS one whose certificate follows its files. */
+const makeBare = (
+  limits: ServerOptions,
+  tls: RunnerConfig["http"]["tls"]
+): Effect.Effect<Server, ConfigInvalid, Scope.Scope> =>
+  Effect.gen(function* () {
+    if (tls === undefined) return createServer(limits)
+    const options = { minVersion: "TLSv1.2", handshakeTimeout: HANDSHAKE_MILLIS } as const
+    let renew = (_: Identity): void => undefined
+    const live = yield* followIdentity("http.tls", tls, (identity) => renew(identity))
+    const server = createTlsServer({ ...limits, ...options, ...live.current() })
+    renew = (identity) => server.setSecureContext({ ...options, ...identity })
+    return server
+  })
+
 /**
  * Listens where `Settings.http` says; port 0 takes a free one, `HttpServer.address` tells which. When the scope
  * closes: live feeds end, no new request is taken, running ones finish or are cut after `CLOSE_TIMEOUT_MILLIS`.
- * Fails with ServeError where the port can't be had.
+ * Fails with ServeError where the port can't be had, with ConfigInvalid where a certificate can't be used.
  */
 export const layer = Layer.scopedContext(
   Effect.gen(function* () {
     const { http } = yield* Settings
     const feed = yield* LiveFeed
-    const server = createServer({
+    const limits = {
       headersTimeout: http.headersTimeout,
       requestTimeout: Math.max(http.requestTimeout, http.headersTimeout),
       connectionsCheckingInterval: ARRIVAL_CHECK_MILLIS,
       keepAliveTimeout: 5_000,
       maxHeaderSize: HEADER_BYTES_MAX
-    })
+    }
+    const server = yield* makeBare(limits, http.tls)
     server.maxConnections = http.connectionsMax
     server.on("clientError", answerParserError)
     server.on("checkExpectation", (_, response) => answerAside(response, noExpectation))

@@ -76,6 +76,10 @@ export const RunnerConfig = Schema.Struct({
     sseClientsMax: Schema.optionalWith(events, { default: () => 200 }),
     headersTimeout: millis(10_000),
     requestTimeout: millis(30_000),
+    /** HTTPS: certificate and key in PEM, relative to the configuration file; read again when they change. */
+    tls: Schema.optional(
+      Schema.Struct({ certificateFile: Schema.NonEmptyString, keyFile: Schema.NonEmptyString })
+    ),
     /** Bytes of accepted but not yet durable events; beyond them the answer is 429. */
     pendingBytesMax: Schema.optionalWith(bytes, { default: () => 64 * 1024 * 1024 })
   }),

@@ -255,10 +255,22 @@ export const loadSettings = (
         path
       )
     const { tokensFile, jwt } = config.access
+    const { tls } = config.http
     const settings: RunnerConfig = {
       ...config,
       dataDir: place(config.dataDir, "dataDir"),
       streams: config.streams.map((pattern) => place(pattern, "streams")),
+      http: {
+        ...config.http,
+        ...(tls === undefined
+          ? {}
+          : {
+              tls: {
+                certificateFile: place(tls.certificateFile, "http", "tls", "certificateFile"),
+                keyFile: place(tls.keyFile, "http", "tls", "keyFile")
+              }
+            })
+      },
       access: {
         ...config.access,
         ...(tokensFile === undefined ? {} : { tokensFile: place(tokensFile, "access", "tokensFile") }),
