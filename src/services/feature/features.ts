@@ -7,9 +7,19 @@ import type { FeatureSpec } from "../../schema/model/FeatureSpec.ts"
 import { type StreamPlan, WINDOW_BUCKETS } from "../../schema/stream/StreamPlan.ts"
 import { offerEvent } from "./fleet.ts"
 import { logOnePlus } from "./logarithm.ts"
-import { makeNumbers } from "./numbers.ts"
-import { layOutRow } from "./rowLayout.ts"
-import { makeSignals, type Population, VARIANCE_WEIGHT, WINDOW_EVENTS } from "./signals.ts"
+import { makeNumbers, type Numbers, readNumbers, teachNumbers } from "./numbers.ts"
+import { layOutRow, type RowLayout } from "./rowLayout.ts"
+import {
+  makeSignals,
+  neutralOf,
+  type Population,
+  refreshSignals,
+  type Signals,
+  scoreSignals,
+  teachSignals,
+  VARIANCE_WEIGHT,
+  WINDOW_EVENTS
+} from "./signals.ts"
 import { countCategory, surpriseAbove, surpriseOf } from "./surprise.ts"
 import { claimTrace, resetTraces } from "./traces.ts"
 import { addToWindow, advanceWindow, bucketOf, bucketSpan, windowAt } from "./window.ts"
@@ -59,6 +69,231 @@ export interface Fold {
   ) => number
 }
 
+/** A compiled fold. Functions over it are the module's own and not made per fold: see `ingest/flatObject.ts`. */
+interface FoldState {
+  readonly S: number
+  readonly N: number
+  readonly W: number
+  readonly C: number
+  readonly layout: RowLayout
+  readonly signals: Signals
+  readonly numbers: Numbers
+  readonly energy: BaselineEnergy
+  readonly evidence: BaselineEvidence
+  readonly x: Float64Array
+  readonly weights: Float64Array
+  /** Of the windows: length of a sub-bucket, ms, and the column that is summed, −1 for a count. */
+  readonly spans: Float64Array
+  readonly summed: Int32Array
+  /** Share of a baseline that fades in a millisecond. */
+  readonly pace: number
+  readonly latenessMillis: number
+  readonly resolve: FoldOptions["resolve"]
+  /** By column: vocabulary index + 3 of each id, 0 = not asked yet. */
+  readonly vocabulary: Array<Int32Array>
+}
+
+const lookUp = ({ vocabulary, resolve }: FoldState, column: number, id: number): number => {
+  let known = vocabulary[column]
+  if (id >= known.length) {
+    const grown = new Int32Array(Math.max(id + 1, known.length * 2))
+    grown.set(known)
+    known = grown
+    vocabulary[column] = grown
+  }
+  if (known[id] === 0) known[id] = resolve(column, id) + 3
+  return known[id] - 3
+}
+
+const keepTrace = (
+  state: FoldState,
+  columns: DeviceColumns,
+  events: EventColumns,
+  i: number,
+  folded: Folded
+): void => {
+  const { S, N, C, x, energy, evidence, signals } = state
+  const { traces } = folded
+  const runs = events.device[i] * N
+  const at = claimTrace(traces, i) * traces.width
+  energy.terms(evidence, traces.nats, at)
+  for (let k = 0; k < S; k++) {
+    traces.observed[at + k] = x[k]
+    traces.expected[at + k] = Number.isNaN(x[k]) ? Number.NaN : signals.expected[k]
+  }
+  for (let j = 0; j < N; j++) {
+    traces.observed[at + S + j] = columns.run[runs + j]
+    traces.expected[at + S + j] = columns.runMax[runs + j]
+  }
+  for (let c = 0; c < C; c++) {
+    traces.observed[at + S + N + c] = events.categories[i * C + c]
+    traces.expected[at + S + N + c] = Number.NaN
+  }
+}
+
+/** The windows' values before the event, into `folded`, `x` and the row; then the event is added. */
+const foldWindows = (
+  state: FoldState,
+  columns: DeviceColumns,
+  events: EventColumns,
+  i: number,
+  late: boolean,
+  folded: Folded
+): void => {
+  const { N, W, spans, summed, x, layout, signals } = state
+  const device = events.device[i]
+  const time = events.time[i]
+  const first = columns.events[device] === 0
+  const last = columns.lastTime[device]
+  for (let w = 0; w < W; w++) {
+    const base = (device * W + w) * WINDOW_BUCKETS
+    const span = spans[w]
+    const bucket = bucketOf(time, span)
+    let newest = first ? bucket : bucketOf(last, span)
+    if (!late && bucket > newest) {
+      advanceWindow(columns.window, base, newest, bucket)
+      newest = bucket
+    }
+    const value = first ? 0 : windowAt(columns.window, base, newest, bucket)
+    if (!late) {
+      const amount = summed[w] < 0 ? 1 : events.numbers[i * N + summed[w]]
+      if (!Number.isNaN(amount)) {
+        addToWindow(columns.window, base, newest, bucket, Math.max(-AMOUNT_MAX, Math.min(AMOUNT_MAX, amount)))
+      }
+    }
+    folded.windows[i * W + w] = value
+    const scaled = value < 0 ? -logOnePlus(-value) : logOnePlus(value)
+    x[N + w] = first ? Number.NaN : scaled
+    if (layout.window[w] >= 0) {
+      // A window that has only begun to fill would look strange to a model that knows full ones.
+      const shown = columns.events[device] < WINDOW_EVENTS ? neutralOf(signals, N + w, scaled) : scaled
+      folded.rows[i * layout.width + layout.window[w]] = shown
+    }
+  }
+}
+
+const foldCategories = (
+  state: FoldState,
+  cell: CellState,
+  events: EventColumns,
+  i: number,
+  learns: boolean,
+  folded: Folded
+): void => {
+  const { C, layout, evidence } = state
+  const { shares } = cell
+  const row = i * layout.width
+  for (let c = 0; c < C; c++) {
+    const id = events.categories[i * C + c]
+    const nats = surpriseOf(shares, c, id)
+    const above = surpriseAbove(shares, c, nats)
+    evidence.surprise[c] = above
+    evidence.sum[0] += above
+    if (learns) countCategory(shares, c, id, nats)
+    if (layout.surprise[c] >= 0) folded.rows[row + layout.surprise[c]] = nats
+    if (layout.category[c] >= 0) folded.rows[row + layout.category[c]] = id < 0 ? -2 : lookUp(state, c, id)
+  }
+}
+
+const skip = ({ layout, W }: FoldState, i: number, folded: Folded): void => {
+  folded.rows.fill(0, i * layout.width, (i + 1) * layout.width)
+  folded.windows.fill(0, i * W, (i + 1) * W)
+  folded.energy[i] = 0
+  folded.elapsed[i] = 0
+}
+
+const foldEvents = (
+  state: FoldState,
+  columns: DeviceColumns,
+  cell: CellState,
+  events: EventColumns,
+  from: number,
+  to: number,
+  folded: Folded
+): number => {
+  const { S, N, W, C, x, weights, layout, signals, numbers, energy, evidence, pace } = state
+  const { lastTime, dirty, flags } = columns
+  const { watermark, fleet } = cell
+  const { rows, elapsed } = folded
+  const { width, gap: toGap, count: toCount, copies } = layout
+  const lateness = state.latenessMillis
+  const gapSignal = S - 1
+  const extreme = extremeNats(S)
+  let lateCount = 0
+  resetTraces(folded.traces, from, to)
+  refreshSignals(signals, cell)
+
+  for (let i = from; i < to; i++) {
+    if ((events.flags[i] & REPEATED) !== 0) {
+      skip(state, i, folded)
+      continue
+    }
+    const row = i * width
+    const device = events.device[i]
+    const time = events.time[i]
+    const late = time < watermark.newest - lateness
+    if (late) {
+      events.flags[i] |= EventFlag.late
+      lateCount++
+    } else if (time > watermark.newest) watermark.newest = time
+
+    const before = columns.events[device]
+    const first = before === 0
+    const last = lastTime[device]
+    const since = first || time < last ? 0 : time - last
+    elapsed[i] = late ? 0 : since
+    const flag = flags[device]
+    const alarmed = (flag & DeviceFlag.alarmed) !== 0
+    const learns = !late && (flag & DeviceFlag.quarantined) === 0
+    const teaches = learns && !alarmed
+
+    // What the event says: numbers as scaled, windows before it, the gap.
+    const touch = late ? 0 : learns ? 2 : 1
+    readNumbers(numbers, columns, fleet, events.numbers, i * N, device, before, touch, rows, row)
+    if (W > 0) foldWindows(state, columns, events, i, late, folded)
+    const gap = logOnePlus(since / 1_000)
+    x[gapSignal] = first || time < last ? Number.NaN : gap
+    if (toGap >= 0) rows[row + toGap] = first ? neutralOf(signals, gapSignal, gap) : gap
+    if (toCount >= 0) rows[row + toCount] = before < COUNT_MAX ? before : COUNT_MAX
+
+    // How unusual that is, and how much of it the device takes over: by event time, at first by its count.
+    let rate = 0
+    if (learns) {
+      const fade = since * pace
+      const harmonic = 1 / (before + 1)
+      rate = fade < 0.01 ? fade * (1 - fade * (0.5 - fade / 6)) : 1 - Math.exp(-fade)
+      if (rate < harmonic) rate = harmonic
+      if (alarmed && before >= YOUNG_EVENTS) rate *= FROZEN_PACE
+    }
+    weights[0] = before
+    weights[1] = rate
+    weights[2] = 1 / Math.sqrt(1 + 3 * (VARIANCE_WEIGHT / (before + VARIANCE_WEIGHT)))
+    scoreSignals(signals, columns, device, rows, row)
+    // The fleet learns from alarmed events too, clipped: one that knows too little finds everything alarming,
+    // and must not stay so.
+    if (learns && offerEvent(fleet)) {
+      teachSignals(signals, cell)
+      teachNumbers(numbers, fleet)
+    }
+    if (C > 0) foldCategories(state, cell, events, i, teaches, folded)
+    for (let n = 0; n < copies.length; n += 2) rows[row + copies[n + 1]] = rows[row + copies[n]]
+
+    const nats = energy.of(evidence)
+    folded.energy[i] = nats
+    if (nats > TRACE_NATS) keepTrace(state, columns, events, i, folded)
+    if (late) continue
+    if (before < EVENTS_MAX) columns.events[device] = before + 1
+    if (first || time > last) lastTime[device] = time
+    const marked = nats > extreme ? flag | DeviceFlag.alarmed : flag & ~DeviceFlag.alarmed
+    flags[device] = marked | DeviceFlag.dirty
+    if ((flag & DeviceFlag.dirty) === 0) {
+      if (columns.dirtyCount < dirty.length) dirty[columns.dirtyCount] = device
+      columns.dirtyCount++
+    }
+  }
+  return lateCount
+}
+
 /** Compiles a fold. Throws `UnknownFeature` where the stream lacks a feature. Holds no state but caches. */
 export const makeFold = (options: FoldOptions): Fold => {
   const { plan, resolve, population, energy } = options
@@ -68,9 +303,6 @@ export const makeFold = (options: FoldOptions): Fold => {
   const N = plan.numbers.length
   const W = plan.windows.length
   const C = plan.categories.length
-  const spans = Float64Array.from(plan.windows, (window) => bucketSpan(window.overMillis))
-  const summed = Int32Array.from(plan.windows, (window) => window.field)
-  const pace = Math.LN2 / plan.halfLifeMillis
   const evidence: BaselineEvidence = {
     squared: signals.squared,
     stuck: new Float64Array(N),
@@ -78,195 +310,28 @@ export const makeFold = (options: FoldOptions): Fold => {
     sum: new Float64Array(1)
   }
   const { x, weights } = signals
-  const read = makeNumbers(plan, x, evidence.stuck, evidence.sum, layout.value, layout.stuck)
-  /** By column: vocabulary index + 3 of each id, 0 = not asked yet. */
-  const vocabulary = Array.from({ length: C }, () => new Int32Array(16))
-
-  const lookUp = (column: number, id: number): number => {
-    let known = vocabulary[column]
-    if (id >= known.length) {
-      const grown = new Int32Array(Math.max(id + 1, known.length * 2))
-      grown.set(known)
-      known = grown
-      vocabulary[column] = grown
-    }
-    if (known[id] === 0) known[id] = resolve(column, id) + 3
-    return known[id] - 3
+  const state: FoldState = {
+    S,
+    N,
+    W,
+    C,
+    layout,
+    signals,
+    numbers: makeNumbers(plan, x, evidence.stuck, evidence.sum, layout.value, layout.stuck),
+    energy,
+    evidence,
+    x,
+    weights,
+    spans: Float64Array.from(plan.windows, (window) => bucketSpan(window.overMillis)),
+    summed: Int32Array.from(plan.windows, (window) => window.field),
+    pace: Math.LN2 / plan.halfLifeMillis,
+    latenessMillis: plan.latenessMillis,
+    resolve,
+    vocabulary: Array.from({ length: C }, () => new Int32Array(16))
   }
-
-  const keepTrace = (columns: DeviceColumns, events: EventColumns, i: number, folded: Folded): void => {
-    const { traces } = folded
-    const runs = events.device[i] * N
-    const at = claimTrace(traces, i) * traces.width
-    energy.terms(evidence, traces.nats, at)
-    for (let k = 0; k < S; k++) {
-      traces.observed[at + k] = x[k]
-      traces.expected[at + k] = Number.isNaN(x[k]) ? Number.NaN : signals.expected[k]
-    }
-    for (let j = 0; j < N; j++) {
-      traces.observed[at + S + j] = columns.run[runs + j]
-      traces.expected[at + S + j] = columns.runMax[runs + j]
-    }
-    for (let c = 0; c < C; c++) {
-      traces.observed[at + S + N + c] = events.categories[i * C + c]
-      traces.expected[at + S + N + c] = Number.NaN
-    }
+  return {
+    width: layout.width,
+    fold: (columns, cell, events, from, to, folded) =>
+      foldEvents(state, columns, cell, events, from, to, folded)
   }
-
-  /** The windows' values before the event, into `folded`, `x` and the row; then the event is added. */
-  const foldWindows = (
-    columns: DeviceColumns,
-    events: EventColumns,
-    i: number,
-    late: boolean,
-    folded: Folded
-  ): void => {
-    const device = events.device[i]
-    const time = events.time[i]
-    const first = columns.events[device] === 0
-    const last = columns.lastTime[device]
-    for (let w = 0; w < W; w++) {
-      const base = (device * W + w) * WINDOW_BUCKETS
-      const span = spans[w]
-      const bucket = bucketOf(time, span)
-      let newest = first ? bucket : bucketOf(last, span)
-      if (!late && bucket > newest) {
-        advanceWindow(columns.window, base, newest, bucket)
-        newest = bucket
-      }
-      const value = first ? 0 : windowAt(columns.window, base, newest, bucket)
-      if (!late) {
-        const amount = summed[w] < 0 ? 1 : events.numbers[i * N + summed[w]]
-        if (!Number.isNaN(amount)) {
-          addToWindow(
-            columns.window,
-            base,
-            newest,
-            bucket,
-            Math.max(-AMOUNT_MAX, Math.min(AMOUNT_MAX, amount))
-          )
-        }
-      }
-      folded.windows[i * W + w] = value
-      const scaled = value < 0 ? -logOnePlus(-value) : logOnePlus(value)
-      x[N + w] = first ? Number.NaN : scaled
-      if (layout.window[w] >= 0) {
-        // A window that has only begun to fill would look strange to a model that knows full ones.
-        const shown = columns.events[device] < WINDOW_EVENTS ? signals.neutral(N + w, scaled) : scaled
-        folded.rows[i * layout.width + layout.window[w]] = shown
-      }
-    }
-  }
-
-  const foldCategories = (
-    cell: CellState,
-    events: EventColumns,
-    i: number,
-    learns: boolean,
-    folded: Folded
-  ): void => {
-    const { shares } = cell
-    const row = i * layout.width
-    for (let c = 0; c < C; c++) {
-      const id = events.categories[i * C + c]
-      const nats = surpriseOf(shares, c, id)
-      const above = surpriseAbove(shares, c, nats)
-      evidence.surprise[c] = above
-      evidence.sum[0] += above
-      if (learns) countCategory(shares, c, id, nats)
-      if (layout.surprise[c] >= 0) folded.rows[row + layout.surprise[c]] = nats
-      if (layout.category[c] >= 0) folded.rows[row + layout.category[c]] = id < 0 ? -2 : lookUp(c, id)
-    }
-  }
-
-  const skip = (i: number, folded: Folded): void => {
-    folded.rows.fill(0, i * layout.width, (i + 1) * layout.width)
-    folded.windows.fill(0, i * W, (i + 1) * W)
-    folded.energy[i] = 0
-    folded.elapsed[i] = 0
-  }
-
-  const fold: Fold["fold"] = (columns, cell, events, from, to, folded) => {
-    const { lastTime, dirty, flags } = columns
-    const { watermark, fleet } = cell
-    const { rows, elapsed } = folded
-    const { width, gap: toGap, count: toCount, copies } = layout
-    const lateness = plan.latenessMillis
-    const gapSignal = S - 1
-    const extreme = extremeNats(S)
-    let lateCount = 0
-    resetTraces(folded.traces, from, to)
-    signals.refresh(cell)
-
-    for (let i = from; i < to; i++) {
-      if ((events.flags[i] & REPEATED) !== 0) {
-        skip(i, folded)
-        continue
-      }
-      const row = i * width
-      const device = events.device[i]
-      const time = events.time[i]
-      const late = time < watermark.newest - lateness
-      if (late) {
-        events.flags[i] |= EventFlag.late
-        lateCount++
-      } else if (time > watermark.newest) watermark.newest = time
-
-      const before = columns.events[device]
-      const first = before === 0
-      const last = lastTime[device]
-      const since = first || time < last ? 0 : time - last
-      elapsed[i] = late ? 0 : since
-      const flag = flags[device]
-      const alarmed = (flag & DeviceFlag.alarmed) !== 0
-      const learns = !late && (flag & DeviceFlag.quarantined) === 0
-      const teaches = learns && !alarmed
-
-      // What the event says: numbers as scaled, windows before it, the gap.
-      read.read(columns, fleet, events.numbers, i * N, device, before, late ? 0 : learns ? 2 : 1, rows, row)
-      if (W > 0) foldWindows(columns, events, i, late, folded)
-      const gap = logOnePlus(since / 1_000)
-      x[gapSignal] = first || time < last ? Number.NaN : gap
-      if (toGap >= 0) rows[row + toGap] = first ? signals.neutral(gapSignal, gap) : gap
-      if (toCount >= 0) rows[row + toCount] = before < COUNT_MAX ? before : COUNT_MAX
-
-      // How unusual that is, and how much of it the device takes over: by event time, at first by its count.
-      let rate = 0
-      if (learns) {
-        const fade = since * pace
-        const harmonic = 1 / (before + 1)
-        rate = fade < 0.01 ? fade * (1 - fade * (0.5 - fade / 6)) : 1 - Math.exp(-fade)
-        if (rate < harmonic) rate = harmonic
-        if (alarmed && before >= YOUNG_EVENTS) rate *= FROZEN_PACE
-      }
-      weights[0] = before
-      weights[1] = rate
-      weights[2] = 1 / Math.sqrt(1 + 3 * (VARIANCE_WEIGHT / (before + VARIANCE_WEIGHT)))
-      signals.score(columns, device, rows, row)
-      // The fleet learns from alarmed events too, clipped: one that knows too little finds everything alarming,
-      // and must not stay so.
-      if (learns && offerEvent(fleet)) {
-        signals.teach(cell)
-        read.teach(fleet)
-      }
-      if (C > 0) foldCategories(cell, events, i, teaches, folded)
-      for (let n = 0; n < copies.length; n += 2) rows[row + copies[n + 1]] = rows[row + copies[n]]
-
-      const nats = energy.of(evidence)
-      folded.energy[i] = nats
-      if (nats > TRACE_NATS) keepTrace(columns, events, i, folded)
-      if (late) continue
-      if (before < EVENTS_MAX) columns.events[device] = before + 1
-      if (first || time > last) lastTime[device] = time
-      const marked = nats > extreme ? flag | DeviceFlag.alarmed : flag & ~DeviceFlag.alarmed
-      flags[device] = marked | DeviceFlag.dirty
-      if ((flag & DeviceFlag.dirty) === 0) {
-        if (columns.dirtyCount < dirty.length) dirty[columns.dirtyCount] = device
-        columns.dirtyCount++
-      }
-    }
-    return lateCount
-  }
-
-  return { width: layout.width, fold }
 }

@@ -16,23 +16,16 @@ const VALUE_MAX = 1e18
 export type Touch = 0 | 1 | 2
 
 export interface Numbers {
-  /**
-   * Reads the numbers at numbers[at…] into x and, where asked for, the row; writes `stuck` and adds its sum to
-   * sum[0]. `before`: events of the device so far.
-   */
-  readonly read: (
-    columns: DeviceColumns,
-    fleet: FleetStatistics,
-    numbers: Float64Array,
-    at: number,
-    device: number,
-    before: number,
-    touch: Touch,
-    rows: Float32Array,
-    row: number
-  ) => void
-  /** The fleet learns how often the values repeat. */
-  readonly teach: (fleet: FleetStatistics) => void
+  readonly isLog: Uint8Array
+  readonly isBoolean: Uint8Array
+  /** N + more: the numbers as scaled go to the first N, see `makeNumbers`. */
+  readonly x: Float64Array
+  readonly stuck: Float64Array
+  readonly sum: Float64Array
+  readonly toValue: Int32Array
+  readonly toStuck: Int32Array
+  /** 1: the value equals the device's value before, 0: it doesn't, −1: nothing to compare. */
+  readonly repeats: Int8Array
 }
 
 /** Compiles the numbers of a plan; `x`, `stuck` and `sum` are written, `toValue` and `toStuck` say where in the row. */
@@ -43,77 +36,94 @@ export const makeNumbers = (
   sum: Float64Array,
   toValue: Int32Array,
   toStuck: Int32Array
-): Numbers => {
-  const N = plan.numbers.length
-  const isLog = Uint8Array.from(plan.numbers, (column) => (column.log ? 1 : 0))
-  const isBoolean = Uint8Array.from(plan.numbers, (column) => (column.boolean ? 1 : 0))
-  /** 1: the value equals the device's value before, 0: it doesn't, −1: nothing to compare. */
-  const repeats = new Int8Array(N)
-  const double = new Float64Array(1)
-  const words = new Int32Array(double.buffer)
-  const state = { N, x, stuck, sum, toValue, toStuck, isLog, isBoolean, repeats, double, words }
+): Numbers => ({
+  isLog: Uint8Array.from(plan.numbers, (column) => (column.log ? 1 : 0)),
+  isBoolean: Uint8Array.from(plan.numbers, (column) => (column.boolean ? 1 : 0)),
+  x,
+  stuck,
+  sum,
+  toValue,
+  toStuck,
+  repeats: new Int8Array(plan.numbers.length)
+})
 
-  const read: Numbers["read"] = (columns, fleet, numbers, at, device, before, touch, rows, row) => {
-    const { N, x, stuck, toValue, toStuck, isLog, isBoolean, repeats, double, words } = state
-    const { valueHash, run, runMax } = columns
-    const young = before < RUN_LEARNING_EVENTS
-    const most = VALUE_MAX
-    const toRuns = device * N
-    let extra = 0
-    for (let j = 0; j < N; j++) {
-      const raw = numbers[at + j]
-      let value = raw
-      let nats = 0
-      let beyond = 0
-      let equals = -1
-      if (!Number.isNaN(raw)) {
-        if (isLog[j] === 1) value = raw < 0 ? -logOnePlus(-raw) : logOnePlus(raw)
-        else if (raw > most) value = most
-        else if (raw < -most) value = -most
-        // + 0 makes −0 equal to 0.
-        double[0] = raw + 0
-        const hash = Math.imul(words[0] ^ Math.imul(words[1], 0x9e3779b1), 0x85ebca6b) >>> 24
-        const cell = toRuns + j
-        const length = run[cell]
-        const longest = runMax[cell]
-        let now = length
-        let normal = longest
-        if (touch !== 0) {
-          if (length !== 0) equals = valueHash[cell] === hash ? 1 : 0
-          now = equals === 1 ? (length < 255 ? length + 1 : 255) : 1
-          if (touch === 2) {
-            if (young) {
-              if (now > longest) normal = now
-            } else if (equals !== 1) {
-              if (length > longest) normal = longest + Math.max(1, (length - longest) >> 2)
-            } else if (now > longest && (before & 31) === 0) normal = longest + 1
-            if (normal !== longest) runMax[cell] = normal
-          }
-          run[cell] = now
-          valueHash[cell] = hash
-        }
-        beyond = now - normal
-        if (beyond > 0 && isBoolean[j] === 0) {
-          nats = Math.min(STUCK_NATS_MAX, beyond * repeatNats(fleet, j))
-          extra += nats
-        }
-      }
-      repeats[j] = equals
-      x[j] = value
-      stuck[j] = nats
-      if (toValue[j] >= 0) {
-        // Where a device leaves out what it usually says, a model is shown what was to be expected.
-        rows[row + toValue[j]] = Number.isNaN(value) ? columns.mean[device * columns.signalCount + j] : value
-      }
-      if (toStuck[j] >= 0) rows[row + toStuck[j]] = beyond > 0 ? Math.log1p(beyond) : 0
-    }
-    sum[0] = extra
-  }
+const double = new Float64Array(1)
+const words = new Int32Array(double.buffer)
 
-  return {
-    read,
-    teach: (fleet) => {
-      for (let j = 0; j < N; j++) if (repeats[j] >= 0) countRepeat(fleet, j, repeats[j] === 1)
+/**
+ * Reads the numbers at numbers[at…] into x and, where asked for, the row; writes `stuck` and its sum to sum[0].
+ * `before`: events of the device so far.
+ */
+export const readNumbers = (
+  state: Numbers,
+  columns: DeviceColumns,
+  fleet: FleetStatistics,
+  numbers: Float64Array,
+  at: number,
+  device: number,
+  before: number,
+  touch: Touch,
+  rows: Float32Array,
+  row: number
+): void => {
+  const { isLog, isBoolean, x, stuck, sum, toValue, toStuck, repeats } = state
+  const { valueHash, run, runMax } = columns
+  const N = isLog.length
+  const young = before < RUN_LEARNING_EVENTS
+  const most = VALUE_MAX
+  const toRuns = device * N
+  let extra = 0
+  for (let j = 0; j < N; j++) {
+    const raw = numbers[at + j]
+    let value = raw
+    let nats = 0
+    let beyond = 0
+    let equals = -1
+    if (!Number.isNaN(raw)) {
+      if (isLog[j] === 1) value = raw < 0 ? -logOnePlus(-raw) : logOnePlus(raw)
+      else if (raw > most) value = most
+      else if (raw < -most) value = -most
+      // + 0 makes −0 equal to 0.
+      double[0] = raw + 0
+      const hash = Math.imul(words[0] ^ Math.imul(words[1], 0x9e3779b1), 0x85ebca6b) >>> 24
+      const cell = toRuns + j
+      const length = run[cell]
+      const longest = runMax[cell]
+      let now = length
+      let normal = longest
+      if (touch !== 0) {
+        if (length !== 0) equals = valueHash[cell] === hash ? 1 : 0
+        now = equals === 1 ? (length < 255 ? length + 1 : 255) : 1
+        if (touch === 2) {
+          if (young) {
+            if (now > longest) normal = now
+          } else if (equals !== 1) {
+            if (length > longest) normal = longest + Math.max(1, (length - longest) >> 2)
+          } else if (now > longest && (before & 31) === 0) normal = longest + 1
+          if (normal !== longest) runMax[cell] = normal
+        }
+        run[cell] = now
+        valueHash[cell] = hash
+      }
+      beyond = now - normal
+      if (beyond > 0 && isBoolean[j] === 0) {
+        nats = Math.min(STUCK_NATS_MAX, beyond * repeatNats(fleet, j))
+        extra += nats
+      }
     }
+    repeats[j] = equals
+    x[j] = value
+    stuck[j] = nats
+    if (toValue[j] >= 0) {
+      // Where a device leaves out what it usually says, a model is shown what was to be expected.
+      rows[row + toValue[j]] = Number.isNaN(value) ? columns.mean[device * columns.signalCount + j] : value
+    }
+    if (toStuck[j] >= 0) rows[row + toStuck[j]] = beyond > 0 ? Math.log1p(beyond) : 0
   }
+  sum[0] = extra
+}
+
+/** The fleet learns how often the values repeat. */
+export const teachNumbers = ({ repeats }: Numbers, fleet: FleetStatistics): void => {
+  for (let j = 0; j < repeats.length; j++) if (repeats[j] >= 0) countRepeat(fleet, j, repeats[j] === 1)
 }

@@ -38,7 +38,7 @@ export interface Population {
 }
 
 export interface Signals {
-  /** S: the event's signals as scaled, NaN if missing; to be filled before `score`. */
+  /** S: the event's signals as scaled, NaN if missing; to be filled before `scoreSignals`. */
   readonly x: Float64Array
   /** S: what was expected of each signal that is not missing; NaN where nothing is known of it. */
   readonly expected: Float64Array
@@ -46,14 +46,19 @@ export interface Signals {
   readonly squared: Float64Array
   /** [0] events of the device, [1] rate of learning, 0 for none, [2] confidence; unboxed. */
   readonly weights: Float64Array
-  /** What stands in a row for a signal that a device can't have yet: the population's mean, `own` while none is known. */
-  readonly neutral: (signal: number, own: number) => number
-  /** Takes over what the cell's state says of the fleet. */
-  readonly refresh: (cell: CellState) => void
-  /** Writes residuals to the row and squared deviations to `squared`; then the device learns. */
-  readonly score: (columns: DeviceColumns, device: number, rows: Float32Array, row: number) => void
-  /** The fleet learns. */
-  readonly teach: (cell: CellState) => void
+  readonly popMean: Float64Array
+  /** −1: nothing is known of the signal yet. */
+  readonly popVariance: Float64Array
+  /** Variance of one device about its own mean, and of the devices' means about the fleet's. */
+  readonly popWithin: Float64Array
+  readonly popBetween: Float64Array
+  /** 1: the model's population says it, not the fleet. */
+  readonly popFixed: Uint8Array
+  readonly driftWeight: Float64Array
+  /** Squared distance of each value from the device's own mean before it; −1 where there was none. */
+  readonly apart: Float64Array
+  readonly firstWindow: number
+  readonly toResidual: Int32Array
 }
 
 /**
@@ -66,27 +71,11 @@ export const makeSignals = (
   population: Population | undefined
 ): Signals => {
   const S = plan.signals.length
-  const x = new Float64Array(S)
-  const expected = new Float64Array(S)
-  const squared = new Float64Array(S)
-  const weights = new Float64Array(3)
   const popMean = new Float64Array(S)
-  /** −1: nothing is known of the signal yet. */
   const popVariance = new Float64Array(S).fill(-1)
-  /** Variance of one device about its own mean, and of the devices' means about the fleet's. */
   const popWithin = new Float64Array(S)
   const popBetween = new Float64Array(S)
   const popFixed = new Uint8Array(S)
-  // A boolean has no drift: a run of trues that is rare for a device shows in each of them.
-  const driftWeight = Float64Array.from(plan.signals, (_, k) =>
-    plan.numbers[k]?.boolean === true ? 0 : (DRIFT_WEIGHT / DRIFT_SCALE) ** 2
-  )
-  /** A device's new means and variances before they are rounded to 32 bits. */
-  const exactMean = new Float64Array(S)
-  const exactVariance = new Float64Array(S)
-  const isFine = new Uint8Array(S)
-  /** Squared distance of each value from the device's own mean before it. */
-  const apart = new Float64Array(S)
   plan.signals.forEach((signal, k) => {
     const known = population?.[signal]
     if (known === undefined || !Number.isFinite(known.mean) || !(known.variance >= 0)) return
@@ -96,158 +85,151 @@ export const makeSignals = (
     popBetween[k] = known.variance - popWithin[k]
     popFixed[k] = 1
   })
-  const state = {
-    S,
-    x,
-    expected,
-    squared,
-    weights,
+  return {
+    x: new Float64Array(S),
+    expected: new Float64Array(S),
+    squared: new Float64Array(S),
+    weights: new Float64Array(3),
     popMean,
     popVariance,
     popWithin,
     popBetween,
-    driftWeight,
-    exactMean,
-    exactVariance,
-    isFine,
-    apart,
+    popFixed,
+    // A boolean has no drift: a run of trues that is rare for a device shows in each of them.
+    driftWeight: Float64Array.from(plan.signals, (_, k) =>
+      plan.numbers[k]?.boolean === true ? 0 : (DRIFT_WEIGHT / DRIFT_SCALE) ** 2
+    ),
+    apart: new Float64Array(S),
     firstWindow: plan.numbers.length,
     toResidual
   }
+}
 
-  const refreshSignal = (cell: CellState, k: number): void => {
-    if (popFixed[k] === 1) return
-    popMean[k] = cell.fleet.mean[k]
-    popVariance[k] = fleetVariance(cell.fleet, k)
-    popWithin[k] = withinVariance(cell.fleet, k)
-    popBetween[k] = popVariance[k] - popWithin[k]
+/** What stands in a row for a signal that a device can't have yet: the population's mean, `own` while none is known. */
+export const neutralOf = ({ popVariance, popMean }: Signals, signal: number, own: number): number =>
+  popVariance[signal] >= 0 ? popMean[signal] : own
+
+const refreshSignal = (state: Signals, { fleet }: CellState, k: number): void => {
+  const { popMean, popVariance, popWithin, popBetween, popFixed } = state
+  if (popFixed[k] === 1) return
+  popMean[k] = fleet.mean[k]
+  popVariance[k] = fleetVariance(fleet, k)
+  popWithin[k] = withinVariance(fleet, k)
+  popBetween[k] = popVariance[k] - popWithin[k]
+}
+
+/** Takes over what the cell's state says of the fleet. */
+export const refreshSignals = (state: Signals, cell: CellState): void => {
+  for (let k = 0; k < state.x.length; k++) refreshSignal(state, cell, k)
+}
+
+/** The fleet learns. */
+export const teachSignals = (state: Signals, cell: CellState): void => {
+  const { x, apart, weights } = state
+  for (let k = 0; k < x.length; k++) {
+    if (Number.isNaN(x[k])) continue
+    countValue(cell.fleet, k, x[k])
+    if (weights[0] >= SETTLED_EVENTS && apart[k] >= 0) countWithin(cell.fleet, k, apart[k])
+    refreshSignal(state, cell, k)
   }
+}
 
-  const roundSignals = (columns: DeviceColumns, toSignals: number, n: number, all: boolean): void => {
-    for (let k = 0; k < S; k++) {
-      if (Number.isNaN(x[k])) continue
-      if (isFine[k] === 1) columns.mean[toSignals + k] = roundInTurn(exactMean[k], n + k)
-      if (all) columns.variance[toSignals + k] = roundInTurn(exactVariance[k], n + k + 0x1000)
+/** Writes residuals to the row and squared deviations to `squared`; then the device learns. */
+export const scoreSignals = (
+  state: Signals,
+  columns: DeviceColumns,
+  device: number,
+  rows: Float32Array,
+  row: number
+): void => {
+  // All that the loop needs as locals. Clipped by Math.min and Math.max: a variable that is now a number worked out,
+  // now a constant, is boxed at every turn.
+  const { x, expected, squared, weights, popMean, popVariance, driftWeight } = state
+  const { toResidual, popWithin, popBetween, apart, firstWindow } = state
+  const { mean, variance, drift } = columns
+  const S = x.length
+  const floor = FLOOR_SHARE
+  const top = RESIDUAL_MAX
+  const bottom = -top
+  const driftTop = DRIFT_MAX
+  const driftBottom = -driftTop
+  const driftScale = DRIFT_SCALE
+  const fineSteps = FINE_STEPS
+  const events = weights[0]
+  const mostShare = POPULATION_WEIGHT / (events + POPULATION_WEIGHT)
+  const shareOfVariance = VARIANCE_WEIGHT / (events + VARIANCE_WEIGHT)
+  const rate = weights[1]
+  const confidence = weights[2]
+  const learns = rate > 0
+  const faint = rate < FINE_RATE
+  const toSignals = device * S
+  for (let k = 0; k < S; k++) {
+    const value = x[k]
+    const at = toSignals + k
+    const own = mean[at]
+    if (Number.isNaN(value)) {
+      squared[k] = 0
+      if (toResidual[k] >= 0) rows[row + toResidual[k]] = 0
+      continue
     }
-  }
-
-  const score = (columns: DeviceColumns, device: number, rows: Float32Array, row: number): void => {
-    // All that the loop needs as locals: what lies in an enclosing scope is loaded and checked at every use. Clipped by
-    // Math.min and Math.max: a variable that is now a number worked out, now a constant, is boxed at every turn.
-    const { S, x, expected, squared, weights, popMean, popVariance, driftWeight, exactMean, exactVariance } =
-      state
-    const { isFine, toResidual, popWithin, popBetween, apart, firstWindow } = state
-    const { mean, variance, drift } = columns
-    const floor = FLOOR_SHARE
-    const top = RESIDUAL_MAX
-    const bottom = -top
-    const driftTop = DRIFT_MAX
-    const driftBottom = -driftTop
-    const driftScale = DRIFT_SCALE
-    const fineSteps = FINE_STEPS
-    const events = weights[0]
-    const mostShare = POPULATION_WEIGHT / (events + POPULATION_WEIGHT)
-    const shareOfVariance = VARIANCE_WEIGHT / (events + VARIANCE_WEIGHT)
-    const rate = weights[1]
-    const confidence = weights[2]
-    const learns = rate > 0
-    const toSignals = device * S
-    let fine = 0
-    for (let k = 0; k < S; k++) {
-      const value = x[k]
-      const at = toSignals + k
-      const own = mean[at]
-      if (Number.isNaN(value)) {
-        squared[k] = 0
-        if (toResidual[k] >= 0) rows[row + toResidual[k]] = 0
-        continue
-      }
-      const central = popMean[k]
-      const spread = popVariance[k]
-      const known = spread >= 0
-      const unseen = Number.isNaN(own)
-      const ownVariance = variance[at]
-      let centre = own
-      let breadth = ownVariance
-      if (known) {
-        if (unseen) {
-          centre = central
-          breadth = spread + floor * spread
-        } else {
-          // Shrinkage (James and Stein 1961): the fleet's mean weighs as much as the device's own is uncertain
-          // beside how far devices lie apart, so that unlike devices trust themselves after a few events.
-          const within = popWithin[k]
-          const between = popBetween[k]
-          const least = within / (within + events * between + 1e-30)
-          const share = least < mostShare ? least : mostShare
-          centre = own + share * (central - own)
-          breadth = ownVariance + shareOfVariance * (within - ownVariance) + share * between + floor * within
-        }
-      }
-      const deviation = Math.sqrt(breadth + 1e-12 * centre * centre + 1e-30)
-      let z = 0
-      // A window that has only begun to fill is learnt from, and not judged.
-      if (known && (events >= WINDOW_EVENTS || k < firstWindow || k === S - 1)) {
-        z = Math.max(bottom, Math.min(top, (value - centre) / deviation))
-        expected[k] = centre
-      } else expected[k] = Number.NaN
-      if (toResidual[k] >= 0) rows[row + toResidual[k]] = z
-      const sure = z * confidence
-      const shifted = drift[at]
-      const moved = Math.max(driftBottom, Math.min(driftTop, sure))
-      // To the nearest integer; the offset keeps the truncated number positive.
-      const drifted = shifted + (((moved * driftScale - shifted) * 0.125 + 1_024.5) | 0) - 1_024
-      squared[k] = sure * sure + drifted * drifted * driftWeight[k]
-      if (!learns) continue
-      drift[at] = drifted
-      // Score first, update after: a step of at most three deviations, so that one value can't carry it away.
-      const most = known ? 3 * deviation : Number.POSITIVE_INFINITY
-      let nextOwn = value
-      let nextSpread = 0
-      isFine[k] = 0
+    const central = popMean[k]
+    const spread = popVariance[k]
+    const known = spread >= 0
+    const unseen = Number.isNaN(own)
+    const ownVariance = variance[at]
+    let centre = own
+    let breadth = ownVariance
+    if (known) {
       if (unseen) {
-        apart[k] = -1
-        if (value - central > most) nextOwn = central + most
-        else if (central - value > most) nextOwn = central - most
+        centre = central
+        breadth = spread + floor * spread
       } else {
-        let step = value - own
-        apart[k] = step * step
-        step = Math.max(-most, Math.min(most, step))
-        const change = rate * step
-        if (Math.abs(change) * fineSteps < Math.abs(own) && Math.abs(step) > 0.125 * deviation) {
-          isFine[k] = 1
-          fine++
-        }
-        nextOwn = own + change
-        nextSpread = (1 - rate) * (ownVariance + change * step)
-      }
-      mean[at] = nextOwn
-      variance[at] = nextSpread
-      exactMean[k] = nextOwn
-      exactVariance[k] = nextSpread
-    }
-    if (learns && (fine > 0 || rate < FINE_RATE)) {
-      roundSignals(columns, toSignals, columns.events[device], rate < FINE_RATE)
-    }
-  }
-
-  return {
-    x,
-    expected,
-    squared,
-    weights,
-    neutral: (signal, own) => (popVariance[signal] >= 0 ? popMean[signal] : own),
-    refresh: (cell) => {
-      for (let k = 0; k < S; k++) refreshSignal(cell, k)
-    },
-    score,
-    teach: (cell) => {
-      for (let k = 0; k < S; k++) {
-        if (Number.isNaN(x[k])) continue
-        countValue(cell.fleet, k, x[k])
-        if (weights[0] >= SETTLED_EVENTS && apart[k] >= 0) countWithin(cell.fleet, k, apart[k])
-        refreshSignal(cell, k)
+        // Shrinkage (James and Stein 1961): the fleet's mean weighs as much as the device's own is uncertain
+        // beside how far devices lie apart, so that unlike devices trust themselves after a few events.
+        const within = popWithin[k]
+        const between = popBetween[k]
+        const least = within / (within + events * between + 1e-30)
+        const share = least < mostShare ? least : mostShare
+        centre = own + share * (central - own)
+        breadth = ownVariance + shareOfVariance * (within - ownVariance) + share * between + floor * within
       }
     }
+    const deviation = Math.sqrt(breadth + 1e-12 * centre * centre + 1e-30)
+    let z = 0
+    // A window that has only begun to fill is learnt from, and not judged.
+    if (known && (events >= WINDOW_EVENTS || k < firstWindow || k === S - 1)) {
+      z = Math.max(bottom, Math.min(top, (value - centre) / deviation))
+      expected[k] = centre
+    } else expected[k] = Number.NaN
+    if (toResidual[k] >= 0) rows[row + toResidual[k]] = z
+    const sure = z * confidence
+    const shifted = drift[at]
+    const moved = Math.max(driftBottom, Math.min(driftTop, sure))
+    // To the nearest integer; the offset keeps the truncated number positive.
+    const drifted = shifted + (((moved * driftScale - shifted) * 0.125 + 1_024.5) | 0) - 1_024
+    squared[k] = sure * sure + drifted * drifted * driftWeight[k]
+    if (!learns) continue
+    drift[at] = drifted
+    // Score first, update after: a step of at most three deviations, so that one value can't carry it away.
+    const most = known ? 3 * deviation : Number.POSITIVE_INFINITY
+    let nextOwn = value
+    let nextSpread = 0
+    if (unseen) {
+      apart[k] = -1
+      if (value - central > most) nextOwn = central + most
+      else if (central - value > most) nextOwn = central - most
+    } else {
+      let step = value - own
+      apart[k] = step * step
+      step = Math.max(-most, Math.min(most, step))
+      const change = rate * step
+      nextOwn = own + change
+      nextSpread = (1 - rate) * (ownVariance + change * step)
+      if (Math.abs(change) * fineSteps < Math.abs(own) && Math.abs(step) > 0.125 * deviation) {
+        nextOwn = roundInTurn(nextOwn, events + k)
+      }
+    }
+    mean[at] = nextOwn
+    variance[at] = faint ? roundInTurn(nextSpread, events + k + 0x1000) : nextSpread
   }
 }
