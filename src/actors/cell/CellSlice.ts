@@ -1,6 +1,5 @@
 // One slice of a batch through the cell: take, score, decide, hand on. Commands enter between slices.
 import { Effect } from "effect"
-import type { ScorerUnavailable } from "../../schema/error/ModelError.ts"
 import type { Fenced, StorageUnavailable } from "../../schema/error/StorageError.ts"
 import type { RecordBatch, UnreadableRecords } from "../../schema/event/Batch.ts"
 import type { DeadLetter } from "../../schema/event/DeadLetter.ts"
@@ -9,12 +8,12 @@ import type { Step } from "../../schema/stream/StreamDefinition.ts"
 import type { Alert } from "../../schema/verdict/Alert.ts"
 import { breakerLimits, closedBreaker, failed, passedBy, succeeded } from "../../services/score/breaker.ts"
 import { chooseRung } from "../../services/score/ladder.ts"
-import type { RowExplanation } from "../../services/score/Scorer.ts"
 import { alertOf, verdictOf } from "./alertOf.ts"
 import { moveBreaker } from "./CellCommands.ts"
 import { letterOf, letterOfStretch } from "./deadLetterOf.ts"
 import { PoisonRecord } from "./PoisonRecord.ts"
 import type { SliceContext } from "./SliceContext.ts"
+import { explainAlerts, type StepFailure, scoreByStep } from "./Stages.ts"
 
 type SliceFailure = StorageUnavailable | Fenced
 
@@ -40,6 +39,7 @@ export const processSlice = (
     if (alerts.length > 0 || letters.length > 0) yield* context.emitter.offer({ alerts, letters })
     const counters = host.counters
     counters.scored += core.scored
+    counters.secondStage += core.staging.suspected
     counters.alerts += alerts.length
     counters.suppressed += core.suppressed
     counters.deadLetters += letters.length
@@ -52,6 +52,7 @@ export const processSlice = (
       path: step,
       records: next - from,
       scored: core.scored,
+      suspected: core.staging.staged ? core.staging.suspected : undefined,
       alerts: alerts.length,
       suppressed: core.suppressed,
       duplicates: core.duplicates,
@@ -89,58 +90,67 @@ const scoreSlice = (context: SliceContext, offset: number): Effect.Effect<Step, 
 const scoreByRung = (context: SliceContext, offset: number): Effect.Effect<Step, SliceFailure> => {
   const { core } = context
   const loaded = context.model.current()
-  const { step } = chooseRung(core.plan.ladder, loaded?.steps ?? [], core.breakers)
+  const { step } = chooseRung(core.plan.ladder, loaded?.steps ?? [], core.breakers, core.staging.declared)
   if ((step !== "deep" && step !== "fast") || loaded === undefined || core.count === 0) {
     return Effect.succeed(step)
   }
-  const breaker = core.breakers[step] ?? closedBreaker
-  return Effect.matchEffect(loaded.score(step, core.rows, core.count, core.energies), {
+  return Effect.matchEffect(scoreByStep(core, loaded, step), {
     onSuccess: () => {
-      const next = succeeded(breaker, offset)
-      const moved = next.state !== breaker.state
-      const told = moved ? moveBreaker(context, step, false, offset, "a probe succeeded") : Effect.void
-      return Effect.map(told, () => {
-        core.breakers[step] = next
-        return step
-      })
+      if (step === "fast" || !core.staging.declared) return Effect.as(succeed(context, step, offset), step)
+      const first = succeed(context, "fast", offset)
+      // Where no event went on, the deep energy's probe is still to come.
+      const both =
+        core.staging.suspected > 0 ? Effect.zipRight(first, succeed(context, "deep", offset)) : first
+      return Effect.as(both, step)
     },
-    onFailure: (error: ScorerUnavailable) => {
-      const { breakerFailures, breakerProbeBatches } = context.settings.score
-      const limits = breakerLimits(breakerFailures, breakerProbeBatches)
-      const next = failed(breaker, offset, error.message, limits)
-      const moved = next.state !== breaker.state
-      const told = moved
-        ? moveBreaker(context, step, next.state === "open", offset, error.message)
-        : Effect.void
-      return Effect.flatMap(told, () => {
-        core.breakers[step] = next
-        return scoreByRung(context, offset)
-      })
-    }
+    onFailure: (failure: StepFailure) =>
+      Effect.flatMap(fail(context, failure, offset), () => scoreByRung(context, offset))
   })
 }
 
-/** Alerts of the slice with their explanations; an explanation that fails costs the details, not the alert. */
+const succeed = (context: SliceContext, step: Step, offset: number): Effect.Effect<void, SliceFailure> => {
+  const { breakers } = context.core
+  const breaker = breakers[step] ?? closedBreaker
+  const next = succeeded(breaker, offset)
+  const moved = next.state !== breaker.state
+  const told = moved ? moveBreaker(context, step, false, offset, "a probe succeeded") : Effect.void
+  return Effect.map(told, () => {
+    context.core.breakers[step] = next
+  })
+}
+
+const fail = (
+  context: SliceContext,
+  { step, error }: StepFailure,
+  offset: number
+): Effect.Effect<void, SliceFailure> => {
+  const { breakerFailures, breakerProbeBatches } = context.settings.score
+  const limits = breakerLimits(breakerFailures, breakerProbeBatches)
+  const breaker = context.core.breakers[step] ?? closedBreaker
+  const next = failed(breaker, offset, error.message, limits)
+  const moved = next.state !== breaker.state
+  const told = moved ? moveBreaker(context, step, next.state === "open", offset, error.message) : Effect.void
+  return Effect.map(told, () => {
+    context.core.breakers[step] = next
+  })
+}
+
+/** Alerts of the slice with their explanations. */
 const buildAlerts = (
   context: SliceContext,
   batch: RecordBatch,
   step: Step
-): Effect.Effect<ReadonlyArray<Alert>> =>
-  Effect.gen(function* () {
-    const { core, model } = context
-    const loaded = model.current()
-    let explained: ReadonlyArray<RowExplanation> = []
-    if ((step === "deep" || step === "fast") && loaded !== undefined) {
-      explained = yield* loaded
-        .explain(step, core.alertRows(), core.alertCount)
-        .pipe(Effect.orElseSucceed(() => []))
-    }
+): Effect.Effect<ReadonlyArray<Alert>> => {
+  const { core, model } = context
+  const loaded = model.current()
+  return Effect.map(explainAlerts(core, loaded), (explained) => {
     const alerts: Array<Alert> = []
     for (let i = 0; i < core.alertCount; i++) {
       alerts.push(alertOf(context, batch, step, i, explained[i], loaded?.manifest))
     }
     return alerts
   })
+}
 
 const buryRejects = (context: SliceContext, batch: RecordBatch): ReadonlyArray<DeadLetter> => {
   const { core, key, topic, metrics } = context
