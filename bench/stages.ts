@@ -14,7 +14,7 @@ import { OnnxScorer } from "../src/services/score/OnnxScorer.ts"
 import { type LoadedModel, Scorer } from "../src/services/score/Scorer.ts"
 import { trainStream } from "../src/services/train/trainStream.ts"
 import { adbenchFiles, adbenchSet, LABEL, type LabelledSet, nslSet } from "./detectionSets.ts"
-import { bareDefinition, flowBatch, planOf } from "./flows.ts"
+import { bareDefinition, drawnFlowText, flowBatch, planOf } from "./flows.ts"
 import { type Evaluated, groundstate, say } from "./program.ts"
 import { median, type Question, type Row, round } from "./report.ts"
 
@@ -95,18 +95,20 @@ const quality = async (folder: string): Promise<ReadonlyArray<Row>> => {
   })
 }
 
-const EVENTS = 100_000
-const DEVICES = 10_000
+const EVENTS = 80_000
+const DEVICES = 200
+/** Events that make the rows to train on, and of those the last half. */
+const TRAINING_EVENTS = 80_000
 const BATCH = defaultConfig.cell.batchEventsMax
 
-/** Flow events as the bench of the cell has them, by the two energies that `train` makes of their first tenth. */
+/** A model with both energies of the flow events that the bench of the cell has. */
 const trainFlows = (folder: string) =>
   Effect.gen(function* () {
     const plan = planOf(bareDefinition(false))
     const core = makeCellCore(plan, { ...defaultConfig.cell, batchEventsMax: BATCH, dedupeEventsMax: 0 })
     const features = defaultFeatures(plan)
     core.useFeatures(features, undefined)
-    const batch = flowBatch(40_000, 1_000)
+    const batch = flowBatch(TRAINING_EVENTS, DEVICES, 0, drawnFlowText)
     const rows = new Float32Array(20_000 * features.length)
     let count = 0
     for (let from = 0; from < batch.count; ) {
@@ -143,7 +145,7 @@ interface Pass {
   readonly passed: () => number
 }
 
-const passOf = (way: Way, loaded: LoadedModel, batch: RecordBatch): Pass => {
+const passOf = (way: Way, loaded: LoadedModel, batches: ReadonlyArray<RecordBatch>): Pass => {
   const score = { stages: way === "two" ? "two" : "one" }
   const plan = planOf({ ...bareDefinition(false), score })
   const core = makeCellCore(plan, { ...defaultConfig.cell, batchEventsMax: BATCH, dedupeEventsMax: 0 })
@@ -151,10 +153,14 @@ const passOf = (way: Way, loaded: LoadedModel, batch: RecordBatch): Pass => {
   const step = way === "fast" ? "fast" : "deep"
   let passed = 0
   let scored = 0
+  let turn = 0
   const run = () =>
     Effect.runPromise(
       Effect.gen(function* () {
+        const batch = batches[turn++]
         const from = performance.now()
+        passed = 0
+        scored = 0
         for (let at = 0; at < batch.count; ) {
           at = core.take(batch, at, Math.min(batch.count, at + BATCH))
           yield* scoreByStep(core, loaded, step)
@@ -173,10 +179,14 @@ const speed = (rounds: number, folder: string): Promise<ReadonlyArray<Row>> =>
     Effect.scoped(
       Effect.gen(function* () {
         const loaded = yield* trainFlows(join(folder, "flows"))
-        const batch = flowBatch(EVENTS, DEVICES)
-        const passes = STEPS.map((way) => passOf(way, loaded, batch))
+        // What the model was trained on comes first, so that devices are as warm as there; then fresh events, in turn.
+        const warm = flowBatch(TRAINING_EVENTS, DEVICES, 0, drawnFlowText)
+        const batches = Array.from({ length: rounds + 1 }, (_, turn) =>
+          flowBatch(EVENTS, DEVICES, TRAINING_EVENTS + turn * EVENTS, drawnFlowText)
+        )
+        const passes = STEPS.map((way) => passOf(way, loaded, [warm, ...batches]))
         const times: Record<Way, Array<number>> = { fast: [], two: [], deep: [] }
-        for (let turn = -1; turn < rounds; turn++) {
+        for (let turn = -2; turn < rounds; turn++) {
           for (const [at, way] of STEPS.entries()) {
             const micros = yield* Effect.promise(passes[at].run)
             if (turn >= 0) times[way].push(micros)
