@@ -61,7 +61,16 @@ const cellPass = (loaded: LoadedModel, batches: ReadonlyArray<RecordBatch>, id: 
       replayUntil: 0,
       emitter: noEmitter,
       host: {
-        counters: { scored: 0, alerts: 0, suppressed: 0, deadLetters: 0, duplicates: 0, late: 0, ahead: 0 },
+        counters: {
+          scored: 0,
+          secondStage: 0,
+          alerts: 0,
+          suppressed: 0,
+          deadLetters: 0,
+          duplicates: 0,
+          late: 0,
+          ahead: 0
+        },
         askers: makeAskers(),
         recent: makeRecentScores()
       },

@@ -19,6 +19,7 @@ type PauseCause = NonNullable<CellStatus["paused"]>
 
 const noCounters = (): CellCounters => ({
   scored: 0,
+  secondStage: 0,
   alerts: 0,
   suppressed: 0,
   deadLetters: 0,

@@ -1,21 +1,20 @@
 // One slice of a batch through the cell: take, score, decide, hand on. Commands enter between slices.
 import { Effect } from "effect"
-import type { ScorerUnavailable } from "../../schema/error/ModelError.ts"
 import type { Fenced, StorageUnavailable } from "../../schema/error/StorageError.ts"
 import type { RecordBatch, UnreadableRecords } from "../../schema/event/Batch.ts"
 import type { DeadLetter } from "../../schema/event/DeadLetter.ts"
 import { ASK_HEADER } from "../../schema/protocol/CellProtocol.ts"
 import type { Step } from "../../schema/stream/StreamDefinition.ts"
 import type { Alert } from "../../schema/verdict/Alert.ts"
-import { onward } from "../../services/runtime/atOnce.ts"
+import { isDone, onward } from "../../services/runtime/atOnce.ts"
 import { breakerLimits, closedBreaker, failed, passedBy, succeeded } from "../../services/score/breaker.ts"
 import { chooseRung } from "../../services/score/ladder.ts"
-import type { RowExplanation } from "../../services/score/Scorer.ts"
 import { alertOf, verdictOf } from "./alertOf.ts"
 import { moveBreaker } from "./CellCommands.ts"
 import { letterOf, letterOfStretch } from "./deadLetterOf.ts"
 import { PoisonRecord } from "./PoisonRecord.ts"
 import type { SliceContext } from "./SliceContext.ts"
+import { explainAlerts, type StepFailure, scoreByStep } from "./Stages.ts"
 
 type SliceFailure = StorageUnavailable | Fenced
 
@@ -74,8 +73,9 @@ const report = (
 ): void => {
   const { core, host, key, metrics } = context
   const { counters } = host
-  const { scored, suppressed, duplicates, late, ahead } = core
+  const { scored, suppressed, duplicates, late, ahead, staging } = core
   counters.scored += scored
+  counters.secondStage += staging.suspected
   counters.alerts += alerts
   counters.suppressed += suppressed
   counters.duplicates += duplicates
@@ -87,6 +87,7 @@ const report = (
     path,
     records,
     scored,
+    suspected: staging.staged ? staging.suspected : undefined,
     alerts,
     suppressed,
     duplicates,
@@ -125,46 +126,65 @@ const scoreSlice = (context: SliceContext, offset: number): Effect.Effect<Step, 
 const scoreByRung = (context: SliceContext, offset: number): Effect.Effect<Step, SliceFailure> => {
   const { core } = context
   const loaded = context.model.current()
-  const { step } = chooseRung(core.plan.ladder, loaded?.steps ?? [], core.breakers)
+  const { step } = chooseRung(core.plan.ladder, loaded?.steps ?? [], core.breakers, core.staging.declared)
   if ((step !== "deep" && step !== "fast") || loaded === undefined || core.count === 0) {
     return Effect.succeed(step)
   }
-  const { scoreNow } = loaded
-  if (scoreNow !== undefined) {
-    return scored(context, step, offset, scoreNow(step, core.rows, core.count, core.energies))
-  }
-  return Effect.matchEffect(loaded.score(step, core.rows, core.count, core.energies), {
-    onSuccess: () => scored(context, step, offset, undefined),
-    onFailure: (error) => scored(context, step, offset, error)
+  const tried = scoreByStep(core, loaded, step)
+  const passed = () => passedStep(context, step, offset)
+  if (isDone(tried)) return passed()
+  return Effect.matchEffect(tried, {
+    onSuccess: passed,
+    onFailure: (failure: StepFailure) =>
+      Effect.flatMap(missedStep(context, failure, offset), () => scoreByRung(context, offset))
   })
 }
 
-/** What the rung's breaker makes of the try: the step, or after an error whatever rung scores instead. */
-const scored = (
+/** The breakers hear that the step has scored; in two stages that of the deep energy only where an event went on to it. */
+const passedStep = (context: SliceContext, step: Step, offset: number): Effect.Effect<Step, SliceFailure> => {
+  const { staging } = context.core
+  const both = step === "deep" && staging.declared
+  return onward(countPassed(context, both ? "fast" : step, offset), () =>
+    both && staging.suspected > 0
+      ? onward(countPassed(context, "deep", offset), () => Effect.succeed(step))
+      : Effect.succeed(step)
+  )
+}
+
+const countPassed = (
   context: SliceContext,
   step: Step,
-  offset: number,
-  error: ScorerUnavailable | undefined
-): Effect.Effect<Step, SliceFailure> => {
+  offset: number
+): Effect.Effect<void, SliceFailure> => {
   const { breakers } = context.core
   const breaker = breakers[step] ?? closedBreaker
-  const { breakerFailures, breakerProbeBatches } = context.settings.score
-  const next =
-    error === undefined
-      ? succeeded(breaker, offset)
-      : failed(breaker, offset, error.message, breakerLimits(breakerFailures, breakerProbeBatches))
-  const told =
-    next.state === breaker.state
-      ? Effect.void
-      : moveBreaker(context, step, next.state === "open", offset, error?.message ?? "a probe succeeded")
+  const next = succeeded(breaker, offset)
+  const moved = next.state !== breaker.state
+  const told = moved ? moveBreaker(context, step, false, offset, "a probe succeeded") : Effect.void
   return onward(told, () => {
     // A step of the breaker that was recorded has put its own in place.
     context.core.breakers[step] = next
-    return error === undefined ? Effect.succeed(step) : scoreByRung(context, offset)
+    return Effect.void
   })
 }
 
-/** Alerts of the slice with their explanations; an explanation that fails costs the details, not the alert. */
+const missedStep = (
+  context: SliceContext,
+  { step, error }: StepFailure,
+  offset: number
+): Effect.Effect<void, SliceFailure> => {
+  const { breakerFailures, breakerProbeBatches } = context.settings.score
+  const limits = breakerLimits(breakerFailures, breakerProbeBatches)
+  const breaker = context.core.breakers[step] ?? closedBreaker
+  const next = failed(breaker, offset, error.message, limits)
+  const moved = next.state !== breaker.state
+  const told = moved ? moveBreaker(context, step, next.state === "open", offset, error.message) : Effect.void
+  return Effect.map(told, () => {
+    context.core.breakers[step] = next
+  })
+}
+
+/** Alerts of the slice with their explanations. */
 const buildAlerts = (
   context: SliceContext,
   batch: RecordBatch,
@@ -172,14 +192,10 @@ const buildAlerts = (
 ): Effect.Effect<ReadonlyArray<Alert>> => {
   const { core, model } = context
   const loaded = model.current()
-  const explained =
-    (step === "deep" || step === "fast") && loaded !== undefined
-      ? Effect.orElseSucceed(loaded.explain(step, core.alertRows(), core.alertCount), () => [])
-      : Effect.succeed([])
-  return onward(explained, (explanations: ReadonlyArray<RowExplanation>) => {
+  return onward(explainAlerts(core, loaded), (explained) => {
     const alerts: Array<Alert> = []
     for (let i = 0; i < core.alertCount; i++) {
-      alerts.push(alertOf(context, batch, step, i, explanations[i], loaded?.manifest))
+      alerts.push(alertOf(context, batch, step, i, explained[i], loaded?.manifest))
     }
     return Effect.succeed(alerts)
   })
