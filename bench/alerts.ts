@@ -99,7 +99,8 @@ const play = Effect.gen(function* () {
         Effect.gen(function* () {
           const own = alerts.filter((alert) => alert.partition === cell)
           for (let at = 0; at < own.length; at += SLICE_ALERTS) {
-            yield* emitter.offer({ alerts: own.slice(at, at + SLICE_ALERTS), letters: [] })
+            emitter.offer({ alerts: own.slice(at, at + SLICE_ALERTS), letters: [] })
+            yield* emitter.room()
             yield* pause(0)
           }
         }),
@@ -111,7 +112,7 @@ const play = Effect.gen(function* () {
     Effect.gen(function* () {
       const from = performance.now()
       for (const [n, alert] of alerts.entries()) {
-        if (!silent) yield* emitters[alert.partition].offer({ alerts: [alert], letters: [] })
+        if (!silent) emitters[alert.partition].offer({ alerts: [alert], letters: [] })
         yield* pause(Math.max(0, from + ((n + 1) * 1_000) / PACED_PER_SECOND - performance.now()))
       }
       yield* flushed

@@ -14,6 +14,8 @@ const questions: Readonly<Record<string, () => Promise<Question>>> = {
   latency: async () => (await import("./latency.ts")).latency,
   score: async () => (await import("./askScore.ts")).askScore,
   alerts: async () => (await import("./alerts.ts")).alerts,
+  stages: async () => (await import("./stages.ts")).stages,
+  stagesSpeed: async () => (await import("./stages.ts")).stagesSpeed,
   devices: async () => (await import("./devices.ts")).devices,
   soak: async () => (await import("./soak.ts")).soak
 }

@@ -15,6 +15,7 @@ import type { SliceContext } from "../src/actors/cell/SliceContext.ts"
 import type { RecordBatch } from "../src/schema/event/Batch.ts"
 import { readBundle } from "../src/services/model/ModelStore.ts"
 import { Metrics } from "../src/services/observe/Metrics.ts"
+import { isDone } from "../src/services/runtime/atOnce.ts"
 import { defaultConfig } from "../src/services/runtime/Settings.ts"
 import { OnnxScorer } from "../src/services/score/OnnxScorer.ts"
 import { type LoadedModel, Scorer } from "../src/services/score/Scorer.ts"
@@ -32,7 +33,8 @@ const WARM_PASSES = 1
 type Pass = () => Promise<number>
 
 const noEmitter: Emitter = {
-  offer: () => Effect.void,
+  offer: () => undefined,
+  room: () => Effect.void,
   flushed: Effect.void,
   broken: Effect.never,
   stuck: () => undefined
@@ -59,7 +61,16 @@ const cellPass = (loaded: LoadedModel, batches: ReadonlyArray<RecordBatch>, id: 
       replayUntil: 0,
       emitter: noEmitter,
       host: {
-        counters: { scored: 0, alerts: 0, suppressed: 0, deadLetters: 0, duplicates: 0, late: 0, ahead: 0 },
+        counters: {
+          scored: 0,
+          secondStage: 0,
+          alerts: 0,
+          suppressed: 0,
+          deadLetters: 0,
+          duplicates: 0,
+          late: 0,
+          ahead: 0
+        },
         askers: makeAskers(),
         recent: makeRecentScores()
       },
@@ -77,7 +88,8 @@ const cellPass = (loaded: LoadedModel, batches: ReadonlyArray<RecordBatch>, id: 
           const before = context.host.counters.scored
           let from = 0
           while (from < batch.count) {
-            from = yield* processSlice(context, batch, from, Math.min(batch.count, from + BATCH))
+            const sliced = processSlice(context, batch, from, Math.min(batch.count, from + BATCH))
+            from = isDone(sliced) ? sliced.value : yield* sliced
           }
           const scored = context.host.counters.scored - before
           if (scored !== batch.count) throw new Error(`${batch.count - scored} events were not scored`)

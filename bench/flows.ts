@@ -79,15 +79,47 @@ export const flowText = (i: number, devices: number, time: number): string =>
     temp: 20 + (i % 100) / 10
   })
 
+/** Event `i` of a fleet whose devices have habits, and numbers that go together: drawn, so that fresh ones are like known ones. */
+export const drawnFlowText = (i: number, devices: number, time: number): string => {
+  const device = (i * 7_919) % devices
+  const habit = makeRandom(device, 41)
+  const random = makeRandom(i, 42)
+  const size = 8 + habit.normal()
+  const volume = size + random.normal()
+  const count = (log: number) => Math.max(0, Math.round(Math.exp(log)))
+  return JSON.stringify({
+    id: `e${1_000_000 + i}-${(i * 2_654_435_761) >>> 0}`,
+    device: `dev-${device}`,
+    region: "eu-west-1",
+    ts: time,
+    user: `user-${i % 5_000}`,
+    proto: "tcp",
+    service: "checkout-gateway",
+    port: 443,
+    bytesIn: count(volume),
+    bytesOut: count(0.7 * volume + habit.normal() + 0.5 * random.normal()),
+    packetsIn: count(volume - 5 + 0.2 * random.normal()),
+    packetsOut: count(0.7 * volume - 4 + 0.3 * random.normal()),
+    duration: count(3 + 0.3 * volume + random.normal()) / 8,
+    failed: random.uniform() < 0.02 ? 1 : 0,
+    temp: Math.round(10 * (30 + 5 * habit.normal() + 2 * random.normal())) / 10
+  })
+}
+
 /** `count` events as one batch of one partition, from offset `first` on. */
-export const flowBatch = (count: number, devices: number, first = 0): RecordBatch => {
+export const flowBatch = (
+  count: number,
+  devices: number,
+  first = 0,
+  textOf: typeof flowText = flowText
+): RecordBatch => {
   const starts = new Int32Array(count)
   const ends = new Int32Array(count)
   const bytes = Buffer.allocUnsafe(count * 320)
   let size = 0
   for (let i = 0; i < count; i++) {
     starts[i] = size
-    size += bytes.write(flowText(first + i, devices, 1_760_000_000_000 + first + i), size, "utf8")
+    size += bytes.write(textOf(first + i, devices, 1_760_000_000_000 + first + i), size, "utf8")
     ends[i] = size
   }
   return {

@@ -6,6 +6,7 @@ import { Effect } from "effect"
 import { alertOf } from "../actors/cell/alertOf.ts"
 import { type CellCore, makeCellCore } from "../actors/cell/cellCore.ts"
 import type { SliceContext } from "../actors/cell/SliceContext.ts"
+import { explainAlerts, scoreByStep } from "../actors/cell/Stages.ts"
 import { CommandFailed } from "../schema/error/CliError.ts"
 import type { RecordBatch } from "../schema/event/Batch.ts"
 import type { Step } from "../schema/stream/StreamDefinition.ts"
@@ -93,6 +94,7 @@ export const replay = (options: ReplayOptions, report: Report) =>
       >
       const counts = {
         events: 0,
+        secondStage: 0,
         deadLetters: 0,
         alerts: 0,
         anomalies: 0,
@@ -115,10 +117,11 @@ export const replay = (options: ReplayOptions, report: Report) =>
         Effect.gen(function* () {
           const next = core.take(batch, first, last)
           if (model !== undefined && (step === "deep" || step === "fast") && core.count > 0) {
-            yield* model.score(step, core.rows, core.count, core.energies)
+            yield* Effect.mapError(scoreByStep(core, model, step), ({ error }) => error)
           }
           core.decide(step)
           counts.events += core.scored
+          counts.secondStage += core.staging.suspected
           counts.deadLetters += core.rejects.count
           counts.alerts += core.alertCount
           for (let i = 0; i < core.count; i++) {
@@ -127,10 +130,7 @@ export const replay = (options: ReplayOptions, report: Report) =>
           }
           if (options.label !== undefined) judgeLabels(options.label, batch)
           if (core.alertCount > 0 && out !== undefined) {
-            const explained =
-              model === undefined || step === "baseline" || step === "rules"
-                ? []
-                : yield* model.explain(step, core.alertRows(), core.alertCount)
+            const explained = yield* explainAlerts(core, model)
             const lines: Array<string> = []
             for (let i = 0; i < core.alertCount; i++) {
               const alert = alertOf(context, batch, step, i, explained[i], model?.manifest)
@@ -196,6 +196,7 @@ export const replay = (options: ReplayOptions, report: Report) =>
         from: Number.isFinite(from) ? from : null,
         to: Number.isFinite(to) ? to : null,
         model: model?.digest ?? null,
+        secondStage: core.staging.declared && step === "deep" ? counts.secondStage : null,
         labelled: options.label === undefined ? null : rankings()
       }
       return summary

@@ -37,7 +37,8 @@ export const trainDevice = (options: TrainDeviceOptions) =>
       skipped: made.skipped,
       trim: TRIM,
       prototypesMax: PROTOTYPES_MAX,
-      energy: options.energy,
+      // Two stages need both energies.
+      energy: options.energy ?? (plan.suspicious === undefined ? undefined : "full"),
       progress: options.progress
     })
     return { ...summary, skipped: made.skipped }

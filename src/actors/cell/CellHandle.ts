@@ -1,5 +1,5 @@
 // What the outside sees of a cell while its loop runs: status, waiting askers, commands, the lock between slices.
-import { Cause, Clock, Effect } from "effect"
+import { Cause, Effect } from "effect"
 import type { RecordBatch } from "../../schema/event/Batch.ts"
 import { type CellChange, type CellStatus, CellUnavailable } from "../../schema/protocol/CellProtocol.ts"
 import { Health } from "../../services/observe/Health.ts"
@@ -8,6 +8,7 @@ import { Settings } from "../../services/runtime/Settings.ts"
 import type { ServedStream } from "../../services/runtime/Streams.ts"
 import { makeAskers } from "./askers.ts"
 import { applyChange } from "./CellCommands.ts"
+import { makeCellLock } from "./CellLock.ts"
 import type { PoisonRecord } from "./PoisonRecord.ts"
 import { makeRates } from "./rates.ts"
 import { makeRecentScores } from "./recentScores.ts"
@@ -18,6 +19,7 @@ type PauseCause = NonNullable<CellStatus["paused"]>
 
 const noCounters = (): CellCounters => ({
   scored: 0,
+  secondStage: 0,
   alerts: 0,
   suppressed: 0,
   deadLetters: 0,
@@ -33,11 +35,12 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
     const settings = yield* Settings
     const health = yield* Health
     const metrics = yield* Metrics
-    const lock = yield* Effect.makeSemaphore(1)
+    const lock = makeCellLock()
     const stream = served.plan.stream
     const name = `${stream}/${partition}`
     const component = `cell ${name}`
-    const startedAt = yield* Clock.currentTimeMillis
+    const clock = yield* Effect.clock
+    const startedAt = clock.unsafeCurrentTimeMillis()
     const askers = makeAskers()
     const recent = makeRecentScores()
     const rates = makeRates()
@@ -89,7 +92,7 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
       get context() {
         return context
       },
-      locked: lock.withPermits(1),
+      lock,
 
       reset: () => {
         counters = noCounters()
@@ -178,10 +181,12 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
         if (context !== undefined) endOffset = Math.max(endOffset, context.core.nextOffset)
         report()
       },
-      fetched: (batch: RecordBatch, now: number) => {
+      fetched: (batch: RecordBatch) => {
         endOffset = Math.max(batch.endOffset, batch.nextOffset)
         const waiting = lagOf() > 0 && batch.count > 0
-        oldestWaiting = waiting ? Math.max(0, now - batch.timestamps[batch.count - 1]) : 0
+        oldestWaiting = waiting
+          ? Math.max(0, clock.unsafeCurrentTimeMillis() - batch.timestamps[batch.count - 1])
+          : 0
         rates.add(batch.count)
         report()
       },
@@ -226,7 +231,7 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
           : Effect.void
         ).pipe(
           Effect.zipRight(
-            lock.withPermits(1)(
+            lock.locked(
               Effect.gen(function* () {
                 const live = context
                 if (live === undefined) {

@@ -5,6 +5,7 @@ import type { CorruptState, Fenced, StorageUnavailable } from "../../schema/erro
 import type { RecordBatch } from "../../schema/event/Batch.ts"
 import { EventLog, type PartitionReader } from "../../services/ingest/EventLog.ts"
 import { Metrics } from "../../services/observe/Metrics.ts"
+import { isDone, onward } from "../../services/runtime/atOnce.ts"
 import { Settings } from "../../services/runtime/Settings.ts"
 import type { ServedStream } from "../../services/runtime/Streams.ts"
 import { turn } from "../../services/runtime/turn.ts"
@@ -105,7 +106,7 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
       // A clean stop leaves little to read again; a stop that can't write, or that cut a slice in half, loses
       // nothing either: the events since the last checkpoint are read again.
       yield* Effect.addFinalizer(() =>
-        handle
+        handle.lock
           .locked(Effect.suspend(() => (restored.core.whole ? Effect.flatMap(snapshot, save) : Effect.void)))
           .pipe(Effect.interruptible, Effect.timeout("5 seconds"), Effect.ignore)
       )
@@ -125,6 +126,9 @@ const loop = (
 ): Effect.Effect<never, CellFailure, Scope.Scope> =>
   Effect.gen(function* () {
     const { settings, core } = context
+    const { lock } = handle
+    const me = {}
+    yield* Effect.addFinalizer(() => Effect.sync(() => lock.leave(me)))
     const wait = settings.cell.idleWait
     let saving: Fiber.RuntimeFiber<void, StorageUnavailable | Fenced> | undefined
     /** The checkpoint under way, waited for; with the database away the cell stands still until one is stored. */
@@ -133,7 +137,7 @@ const loop = (
       const waiting = tellWaiting(handle, context, Fiber.join(saving))
       saving = undefined
       return Effect.catchTag(waiting, "StorageUnavailable", () =>
-        handle.locked(insist(handle, "database-unavailable", Effect.flatMap(snapshot, save)))
+        handle.lock.locked(insist(handle, "database-unavailable", Effect.flatMap(snapshot, save)))
       )
     })
     // Cells that start together take turns: their snapshots would otherwise hold the event loop one after the other.
@@ -141,12 +145,26 @@ const loop = (
     let lastOffset = core.nextOffset
     let begun = performance.now()
     for (;;) {
-      const batch = yield* insist(handle, "log-unavailable", reader.fetch(wait))
+      // What is there already, as most is where much arrives, comes without an effect.
+      const fetched = reader.fetch(wait)
+      const batch = isDone(fetched)
+        ? fetched.value
+        : yield* insist(
+            handle,
+            "log-unavailable",
+            fetched,
+            Effect.suspend(() => reader.fetch(wait))
+          )
       if (batch === undefined) handle.idle()
       else {
         let from = 0
         do {
-          from = yield* handle.locked(nextSlice(handle, context, batch, from))
+          if (!lock.tryEnter(me)) yield* lock.enter(me)
+          const sliced = nextSlice(handle, context, batch, from)
+          from = isDone(sliced) ? sliced.value : yield* sliced
+          lock.leave(me)
+          const room = context.emitter.room()
+          if (!isDone(room)) yield* room
           if (performance.now() - begun > TURN_MILLIS) {
             yield* turn
             begun = performance.now()
@@ -154,7 +172,7 @@ const loop = (
         } while (from < batch.count)
       }
       // With nothing left to replay, what was asked for meanwhile holds at once, not with the next event.
-      if (context.commands.length > 0) yield* handle.locked(applyDue(context, core.nextOffset))
+      if (context.commands.length > 0) yield* handle.lock.locked(applyDue(context, core.nextOffset))
       if (saving !== undefined && Option.isSome(yield* Fiber.poll(saving))) yield* saved
       const since = performance.now() - lastCheckpoint
       const moved = core.nextOffset - lastOffset
@@ -164,7 +182,7 @@ const loop = (
       ) {
         // The cell goes on while its state is written, until the next checkpoint is due.
         yield* saved
-        saving = yield* Effect.forkScoped(save(yield* handle.locked(snapshot)))
+        saving = yield* Effect.forkScoped(save(yield* handle.lock.locked(snapshot)))
         lastCheckpoint = performance.now()
         lastOffset = core.nextOffset
       }
@@ -194,35 +212,64 @@ const phaseOf = (partition: number): number => (partition * 0.618_033_988_749_89
 
 /**
  * Up to one slice of the batch: never past a recorded command's offset, never past what is left; and what lies behind
- * the last record. A partition at the pace of a trickle has hundreds of slices a second, of a few rows each: what
- * seldom has anything to do costs no effect.
+ * the last record. Begins at the call. A partition at the pace of a trickle has hundreds of slices a second, of a few
+ * rows each: what seldom has anything to do costs no effect.
  */
-const nextSlice = (handle: CellHandle, context: SliceContext, batch: RecordBatch, from: number) =>
-  Effect.gen(function* () {
-    const { core, commands } = context
-    let next = from
-    if (from < batch.count) {
-      const offset = batch.offsets[from]
-      if (batch.unreadable.length > 0) yield* buryUpTo(context, batch, offset)
-      if (commands.length > 0) yield* applyDue(context, offset)
-      let to = handle.sliceEnd(batch, from)
-      if (commands.length > 0) to = firstRowFrom(batch.offsets, from, to, commands[0].fromOffset)
-      for (const stretch of batch.unreadable) {
-        if (stretch.firstOffset > offset) to = firstRowFrom(batch.offsets, from, to, stretch.firstOffset)
-      }
-      core.whole = false
-      next = yield* processSlice(context, batch, from, to)
-      core.nextOffset = batch.offsets[next - 1] + 1
-      core.whole = true
-    }
-    if (next === batch.count) {
-      // Control records, gaps, and stretches that nobody can read.
-      if (batch.unreadable.length > 0) yield* buryUpTo(context, batch, Number.POSITIVE_INFINITY)
-      core.nextOffset = Math.max(core.nextOffset, batch.nextOffset)
-      handle.fetched(batch, yield* Clock.currentTimeMillis)
-    }
-    return next
+const nextSlice = (
+  handle: CellHandle,
+  context: SliceContext,
+  batch: RecordBatch,
+  from: number
+): Effect.Effect<number, StorageUnavailable | Fenced> =>
+  context.commands.length === 0 && batch.unreadable.length === 0
+    ? takeSlice(handle, context, batch, from, batch.count)
+    : Effect.gen(function* () {
+        const { commands } = context
+        let to = from
+        if (from < batch.count) {
+          const offset = batch.offsets[from]
+          yield* buryUpTo(context, batch, offset)
+          yield* applyDue(context, offset)
+          to = batch.count
+          if (commands.length > 0) to = firstRowFrom(batch.offsets, from, to, commands[0].fromOffset)
+          for (const stretch of batch.unreadable) {
+            if (stretch.firstOffset > offset) to = firstRowFrom(batch.offsets, from, to, stretch.firstOffset)
+          }
+        }
+        return yield* takeSlice(handle, context, batch, from, to)
+      })
+
+/** Up to one slice of the rows [from, to), and where they are the batch's last what lies behind them. */
+const takeSlice = (
+  handle: CellHandle,
+  context: SliceContext,
+  batch: RecordBatch,
+  from: number,
+  to: number
+): Effect.Effect<number, StorageUnavailable | Fenced> => {
+  const { core } = context
+  if (from === to) return endBatch(handle, context, batch, from)
+  core.whole = false
+  return onward(processSlice(context, batch, from, Math.min(to, handle.sliceEnd(batch, from))), (next) => {
+    core.nextOffset = batch.offsets[next - 1] + 1
+    core.whole = true
+    return endBatch(handle, context, batch, next)
   })
+}
+
+/** Behind a batch's last record: control records, gaps, and stretches that nobody can read. */
+const endBatch = (handle: CellHandle, context: SliceContext, batch: RecordBatch, next: number) => {
+  if (next < batch.count) return Effect.succeed(next)
+  const { core } = context
+  return onward(
+    batch.unreadable.length === 0 ? Effect.void : buryUpTo(context, batch, Number.POSITIVE_INFINITY),
+    () => {
+      core.nextOffset = Math.max(core.nextOffset, batch.nextOffset)
+      handle.fetched(batch)
+      return Effect.succeed(next)
+    }
+  )
+}
 
 /** Brings recorded changes into force that hold from `offset` or below. */
 const applyDue = (context: SliceContext, offset: number) =>
@@ -250,10 +297,11 @@ const buryUpTo = (context: SliceContext, batch: RecordBatch, offset: number) =>
 const insist = <A, E extends { readonly _tag: string; readonly message: string }, R>(
   handle: CellHandle,
   cause: "log-unavailable" | "database-unavailable",
-  effect: Effect.Effect<A, E, R>
+  first: Effect.Effect<A, E, R>,
+  again: Effect.Effect<A, E, R> = first
 ): Effect.Effect<A, E, R> =>
-  Effect.catchAll(effect, (error) => {
-    const pausing = Effect.tapError(effect, (again) => handle.pause(cause, again))
+  Effect.catchAll(first, (error) => {
+    const pausing = Effect.tapError(again, (next) => handle.pause(cause, next))
     return Effect.zipRight(handle.pause(cause, error), isAway(error) ? Effect.void : Effect.fail(error)).pipe(
       Effect.zipRight(Effect.sleep(RETRY_WAIT)),
       Effect.zipRight(Effect.retry(pausing, { while: isAway, schedule: Schedule.spaced(RETRY_WAIT) })),

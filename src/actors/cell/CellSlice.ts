@@ -1,67 +1,102 @@
 // One slice of a batch through the cell: take, score, decide, hand on. Commands enter between slices.
 import { Effect } from "effect"
-import type { ScorerUnavailable } from "../../schema/error/ModelError.ts"
 import type { Fenced, StorageUnavailable } from "../../schema/error/StorageError.ts"
 import type { RecordBatch, UnreadableRecords } from "../../schema/event/Batch.ts"
 import type { DeadLetter } from "../../schema/event/DeadLetter.ts"
 import { ASK_HEADER } from "../../schema/protocol/CellProtocol.ts"
 import type { Step } from "../../schema/stream/StreamDefinition.ts"
 import type { Alert } from "../../schema/verdict/Alert.ts"
+import { isDone, onward } from "../../services/runtime/atOnce.ts"
 import { breakerLimits, closedBreaker, failed, passedBy, succeeded } from "../../services/score/breaker.ts"
 import { chooseRung } from "../../services/score/ladder.ts"
-import type { RowExplanation } from "../../services/score/Scorer.ts"
 import { alertOf, verdictOf } from "./alertOf.ts"
 import { moveBreaker } from "./CellCommands.ts"
 import { letterOf, letterOfStretch } from "./deadLetterOf.ts"
 import { PoisonRecord } from "./PoisonRecord.ts"
 import type { SliceContext } from "./SliceContext.ts"
+import { explainAlerts, type StepFailure, scoreByStep } from "./Stages.ts"
 
 type SliceFailure = StorageUnavailable | Fenced
 
-/** Processes records [from, to), or as many as fit; answers the first record not taken. */
+/**
+ * Processes records [from, to), or as many as fit; answers the first record not taken. Begins at the call, and is
+ * done with it where nothing has to be waited for: a model of this thread, no step of a breaker. Nobody may touch the
+ * cell's state until it is done.
+ */
 export const processSlice = (
   context: SliceContext,
   batch: RecordBatch,
   from: number,
   to: number
-): Effect.Effect<number, SliceFailure> =>
-  Effect.gen(function* () {
-    const { core, host, key } = context
-    const started = performance.now()
-    const next = guarded(batch, from, to, () => core.take(batch, from, to))
-    const scoring = performance.now()
-    const step = yield* scoreSlice(context, batch.offsets[from])
-    const scored = performance.now()
+): Effect.Effect<number, SliceFailure> => {
+  const { core } = context
+  const started = performance.now()
+  const next = guarded(batch, from, to, () => core.take(batch, from, to))
+  const scoring = performance.now()
+  return onward(scoreSlice(context, batch.offsets[from]), (step) => {
+    const scoreMillis = performance.now() - scoring
     guarded(batch, from, next, () => core.decide(step))
-    const alerts = core.alertCount === 0 ? [] : yield* buildAlerts(context, batch, step)
-    const letters = core.rejects.count === 0 ? [] : buryRejects(context, batch)
-    if (batch.headers !== undefined) answerAskers(context, batch, from, next, step, alerts)
-    host.recent.add(batch.offsets, core, step)
-    if (alerts.length > 0 || letters.length > 0) yield* context.emitter.offer({ alerts, letters })
-    const counters = host.counters
-    counters.scored += core.scored
-    counters.alerts += alerts.length
-    counters.suppressed += core.suppressed
-    counters.deadLetters += letters.length
-    counters.duplicates += core.duplicates
-    counters.late += core.late
-    counters.ahead += core.ahead
-    context.metrics.batch({
-      stream: key.stream,
-      partition: key.partition,
-      path: step,
-      records: next - from,
-      scored: core.scored,
-      alerts: alerts.length,
-      suppressed: core.suppressed,
-      duplicates: core.duplicates,
-      late: core.late,
-      ahead: core.ahead,
-      batchSeconds: (performance.now() - started) / 1_000,
-      scoreSeconds: (scored - scoring) / 1_000
+    return onward(core.alertCount === 0 ? noAlerts : buildAlerts(context, batch, step), (alerts) => {
+      handOn(context, batch, from, next, step, alerts)
+      report(context, next - from, step, alerts.length, performance.now() - started, scoreMillis)
+      return Effect.succeed(next)
     })
-    return next
   })
+}
+
+const noAlerts: Effect.Effect<ReadonlyArray<Alert>> = Effect.succeed([])
+
+/** What the slice has come to goes to those who wait for it; askers first. */
+const handOn = (
+  context: SliceContext,
+  batch: RecordBatch,
+  from: number,
+  next: number,
+  step: Step,
+  alerts: ReadonlyArray<Alert>
+): void => {
+  const { core, host, emitter } = context
+  if (batch.headers !== undefined) answerAskers(context, batch, from, next, step, alerts)
+  const letters = core.rejects.count === 0 ? [] : buryRejects(context, batch)
+  host.recent.add(batch.offsets, core, step)
+  if (alerts.length > 0 || letters.length > 0) emitter.offer({ alerts, letters })
+  host.counters.deadLetters += letters.length
+}
+
+const report = (
+  context: SliceContext,
+  records: number,
+  path: Step,
+  alerts: number,
+  millis: number,
+  scoreMillis: number
+): void => {
+  const { core, host, key, metrics } = context
+  const { counters } = host
+  const { scored, suppressed, duplicates, late, ahead, staging } = core
+  counters.scored += scored
+  counters.secondStage += staging.suspected
+  counters.alerts += alerts
+  counters.suppressed += suppressed
+  counters.duplicates += duplicates
+  counters.late += late
+  counters.ahead += ahead
+  metrics.batch({
+    stream: key.stream,
+    partition: key.partition,
+    path,
+    records,
+    scored,
+    suspected: staging.staged ? staging.suspected : undefined,
+    alerts,
+    suppressed,
+    duplicates,
+    late,
+    ahead,
+    batchSeconds: millis / 1_000,
+    scoreSeconds: scoreMillis / 1_000
+  })
+}
 
 /** The cell's own code must not fail on any record; where it does, the run dies of it, and the record is known by its place. */
 const guarded = <A>(batch: RecordBatch, from: number, to: number, run: () => A): A => {
@@ -79,8 +114,10 @@ const guarded = <A>(batch: RecordBatch, from: number, to: number, run: () => A):
 const scoreSlice = (context: SliceContext, offset: number): Effect.Effect<Step, SliceFailure> => {
   const { core } = context
   if (offset >= context.replayUntil && core.count > 0) {
-    for (const [step, breaker] of Object.entries(core.breakers)) {
-      core.breakers[step as Step] = passedBy(breaker, offset)
+    const { breakers } = core
+    for (const step in breakers) {
+      const breaker = breakers[step as Step]
+      if (breaker !== undefined) breakers[step as Step] = passedBy(breaker, offset)
     }
   }
   return scoreByRung(context, offset)
@@ -89,58 +126,80 @@ const scoreSlice = (context: SliceContext, offset: number): Effect.Effect<Step, 
 const scoreByRung = (context: SliceContext, offset: number): Effect.Effect<Step, SliceFailure> => {
   const { core } = context
   const loaded = context.model.current()
-  const { step } = chooseRung(core.plan.ladder, loaded?.steps ?? [], core.breakers)
+  const { step } = chooseRung(core.plan.ladder, loaded?.steps ?? [], core.breakers, core.staging.declared)
   if ((step !== "deep" && step !== "fast") || loaded === undefined || core.count === 0) {
     return Effect.succeed(step)
   }
-  const breaker = core.breakers[step] ?? closedBreaker
-  return Effect.matchEffect(loaded.score(step, core.rows, core.count, core.energies), {
-    onSuccess: () => {
-      const next = succeeded(breaker, offset)
-      const moved = next.state !== breaker.state
-      const told = moved ? moveBreaker(context, step, false, offset, "a probe succeeded") : Effect.void
-      return Effect.map(told, () => {
-        core.breakers[step] = next
-        return step
-      })
-    },
-    onFailure: (error: ScorerUnavailable) => {
-      const { breakerFailures, breakerProbeBatches } = context.settings.score
-      const limits = breakerLimits(breakerFailures, breakerProbeBatches)
-      const next = failed(breaker, offset, error.message, limits)
-      const moved = next.state !== breaker.state
-      const told = moved
-        ? moveBreaker(context, step, next.state === "open", offset, error.message)
-        : Effect.void
-      return Effect.flatMap(told, () => {
-        core.breakers[step] = next
-        return scoreByRung(context, offset)
-      })
-    }
+  const tried = scoreByStep(core, loaded, step)
+  const passed = () => passedStep(context, step, offset)
+  if (isDone(tried)) return passed()
+  return Effect.matchEffect(tried, {
+    onSuccess: passed,
+    onFailure: (failure: StepFailure) =>
+      Effect.flatMap(missedStep(context, failure, offset), () => scoreByRung(context, offset))
   })
 }
 
-/** Alerts of the slice with their explanations; an explanation that fails costs the details, not the alert. */
+/** The breakers hear that the step has scored; in two stages that of the deep energy only where an event went on to it. */
+const passedStep = (context: SliceContext, step: Step, offset: number): Effect.Effect<Step, SliceFailure> => {
+  const { staging } = context.core
+  const both = step === "deep" && staging.declared
+  return onward(countPassed(context, both ? "fast" : step, offset), () =>
+    both && staging.suspected > 0
+      ? onward(countPassed(context, "deep", offset), () => Effect.succeed(step))
+      : Effect.succeed(step)
+  )
+}
+
+const countPassed = (
+  context: SliceContext,
+  step: Step,
+  offset: number
+): Effect.Effect<void, SliceFailure> => {
+  const { breakers } = context.core
+  const breaker = breakers[step] ?? closedBreaker
+  const next = succeeded(breaker, offset)
+  const moved = next.state !== breaker.state
+  const told = moved ? moveBreaker(context, step, false, offset, "a probe succeeded") : Effect.void
+  return onward(told, () => {
+    // A step of the breaker that was recorded has put its own in place.
+    context.core.breakers[step] = next
+    return Effect.void
+  })
+}
+
+const missedStep = (
+  context: SliceContext,
+  { step, error }: StepFailure,
+  offset: number
+): Effect.Effect<void, SliceFailure> => {
+  const { breakerFailures, breakerProbeBatches } = context.settings.score
+  const limits = breakerLimits(breakerFailures, breakerProbeBatches)
+  const breaker = context.core.breakers[step] ?? closedBreaker
+  const next = failed(breaker, offset, error.message, limits)
+  const moved = next.state !== breaker.state
+  const told = moved ? moveBreaker(context, step, next.state === "open", offset, error.message) : Effect.void
+  return Effect.map(told, () => {
+    context.core.breakers[step] = next
+  })
+}
+
+/** Alerts of the slice with their explanations. */
 const buildAlerts = (
   context: SliceContext,
   batch: RecordBatch,
   step: Step
-): Effect.Effect<ReadonlyArray<Alert>> =>
-  Effect.gen(function* () {
-    const { core, model } = context
-    const loaded = model.current()
-    let explained: ReadonlyArray<RowExplanation> = []
-    if ((step === "deep" || step === "fast") && loaded !== undefined) {
-      explained = yield* loaded
-        .explain(step, core.alertRows(), core.alertCount)
-        .pipe(Effect.orElseSucceed(() => []))
-    }
+): Effect.Effect<ReadonlyArray<Alert>> => {
+  const { core, model } = context
+  const loaded = model.current()
+  return onward(explainAlerts(core, loaded), (explained) => {
     const alerts: Array<Alert> = []
     for (let i = 0; i < core.alertCount; i++) {
       alerts.push(alertOf(context, batch, step, i, explained[i], loaded?.manifest))
     }
-    return alerts
+    return Effect.succeed(alerts)
   })
+}
 
 const buryRejects = (context: SliceContext, batch: RecordBatch): ReadonlyArray<DeadLetter> => {
   const { core, key, topic, metrics } = context
@@ -179,5 +238,6 @@ export const buryStretch = (context: SliceContext, stretch: UnreadableRecords): 
     const reason = stretch.reason
     context.host.counters.deadLetters += stretch.lastOffset - stretch.firstOffset + 1
     context.metrics.deadLetters(key.stream, reason, stretch.lastOffset - stretch.firstOffset + 1)
-    return context.emitter.offer({ alerts: [], letters: [letterOfStretch(key, topic, stretch)] })
+    context.emitter.offer({ alerts: [], letters: [letterOfStretch(key, topic, stretch)] })
+    return Effect.void
   })

@@ -1,17 +1,18 @@
 // Takes a cell's alerts and dead letters out of the hot loop and to where they belong, in order, until they are there.
-import { Cause, Deferred, Effect, Exit, Queue, Schedule, type Scope } from "effect"
+import { Cause, Deferred, Effect, Exit, Schedule, type Scope } from "effect"
 import type { DeadLetter } from "../../schema/event/DeadLetter.ts"
 import type { Alert } from "../../schema/verdict/Alert.ts"
 import { alertCloudEvent } from "../../schema/verdict/alertCloudEvent.ts"
 import { DeadLetters } from "../../services/ingest/DeadLetters.ts"
 import { EventLog } from "../../services/ingest/EventLog.ts"
 import { AlertFeed } from "../../services/observe/AlertFeed.ts"
+import { onward } from "../../services/runtime/atOnce.ts"
 import { DeviceChanges } from "../../services/state/DeviceChanges.ts"
 
 /** Topic of alerts as CloudEvents, keyed by device. */
 export const ALERT_TOPIC = "groundstate.alerts"
 
-/** Slices of output that may wait before the hot loop waits with them. */
+/** Slices of output that may wait before the hot loop waits with them; one more when it looks. */
 const QUEUE_SLICES = 256
 /** Slices sent together. */
 const SLICES_AT_ONCE = 64
@@ -30,8 +31,10 @@ interface Slice {
 }
 
 export interface Emitter {
-  /** Waits while the queue is full. */
-  readonly offer: (slice: Slice) => Effect.Effect<void>
+  /** Takes it, always; whoever goes on before there is `room` piles up what a log or database is too slow for. */
+  readonly offer: (slice: Slice) => void
+  /** Waits while too much waits; done at once where not. */
+  readonly room: () => Effect.Effect<void>
   /** Completes when all that was offered before is durable where it belongs; dies as `broken` does. */
   readonly flushed: Effect.Effect<void>
   /** Never completes, and dies of what its own code failed on: nothing leaves any more, and the cell must start anew. */
@@ -41,50 +44,58 @@ export interface Emitter {
 }
 
 /**
- * Sends slices in order, as many together as are there; whoever offers waits while too many do. `broken` hears of
- * the end, which only a defect brings before the scope closes.
+ * Sends slices in order, as many together as are there; whoever offers waits for room where too many do. `broken`
+ * hears of the end, which only a defect brings before the scope closes.
  */
 const makeLane = <R>(
   broken: Deferred.Deferred<never>,
   send: (slices: ReadonlyArray<Slice>) => Effect.Effect<void, never, R>
 ) =>
   Effect.gen(function* () {
-    const queue = yield* Queue.bounded<Slice>(QUEUE_SLICES)
+    const queue: Array<Slice> = []
     let offered = 0
     let done = 0
-    let waiters: ReadonlyArray<{ readonly upTo: number; readonly ready: Deferred.Deferred<void> }> = []
-    yield* Queue.takeBetween(queue, 1, SLICES_AT_ONCE).pipe(
-      Effect.flatMap((taken) =>
-        Effect.zipRight(
-          send([...taken]),
-          Effect.suspend(() => {
-            done += taken.length
-            const ready = waiters.filter((waiter) => waiter.upTo <= done)
-            waiters = waiters.filter((waiter) => waiter.upTo > done)
-            return Effect.forEach(ready, (waiter) => Deferred.succeed(waiter.ready, undefined), {
-              discard: true
-            })
+    let bell: (() => void) | undefined
+    const waiters = new Set<{ readonly upTo: number; readonly ready: () => void }>()
+    const rung = Effect.async<void>((resume) => {
+      bell = () => resume(Effect.void)
+    })
+    const until = (upTo: number): Effect.Effect<void> =>
+      done >= upTo
+        ? Effect.void
+        : Effect.async((resume) => {
+            if (done >= upTo) return resume(Effect.void)
+            const waiter = { upTo, ready: () => resume(Effect.void) }
+            waiters.add(waiter)
+            return Effect.sync(() => void waiters.delete(waiter))
           })
-        )
-      ),
+    const sendNext = Effect.suspend(() => {
+      const taken = queue.splice(0, SLICES_AT_ONCE)
+      return Effect.map(send(taken), () => {
+        done += taken.length
+        for (const waiter of waiters) {
+          if (waiter.upTo > done) continue
+          waiters.delete(waiter)
+          waiter.ready()
+        }
+      })
+    })
+    yield* Effect.suspend(() => (queue.length === 0 ? rung : Effect.void)).pipe(
+      Effect.zipRight(sendNext),
       Effect.forever,
       Effect.onExit((exit) => Deferred.failCause(broken, endOf(exit))),
       Effect.forkScoped
     )
     return {
-      offer: (slice: Slice) =>
-        Effect.suspend(() => {
-          offered++
-          return Queue.offer(queue, slice)
-        }),
-      flushed: Effect.suspend(() => {
-        if (done >= offered) return Effect.void
-        const upTo = offered
-        return Deferred.make<void>().pipe(
-          Effect.tap((ready) => Effect.sync(() => void (waiters = [...waiters, { upTo, ready }]))),
-          Effect.flatMap(Deferred.await)
-        )
-      })
+      offer: (slice: Slice): void => {
+        offered++
+        queue.push(slice)
+        const ring = bell
+        bell = undefined
+        ring?.()
+      },
+      room: () => until(offered - QUEUE_SLICES),
+      flushed: Effect.suspend(() => until(offered))
     }
   })
 
@@ -149,16 +160,14 @@ export const makeEmitter = (
     )
 
     return {
-      offer: (slice) =>
-        slice.alerts.length === 0 && slice.letters.length === 0
-          ? Effect.void
-          : // Live views see an alert at once; the log and the device's record follow.
-            feed
-              .publish(slice.alerts)
-              .pipe(
-                Effect.zipRight(records.offer(slice)),
-                Effect.zipRight(slice.alerts.length === 0 ? Effect.void : devices.offer(slice))
-              ),
+      offer: (slice) => {
+        if (slice.alerts.length === 0 && slice.letters.length === 0) return
+        // Live views see an alert at once; the log and the device's record follow.
+        feed.publish(slice.alerts)
+        records.offer(slice)
+        if (slice.alerts.length > 0) devices.offer(slice)
+      },
+      room: () => onward(records.room(), devices.room),
       flushed: Effect.raceFirst(Effect.zipRight(records.flushed, devices.flushed), broken),
       broken,
       stuck: () => stuck.values().next().value

@@ -11,6 +11,8 @@ import type { RecentScores } from "./recentScores.ts"
 /** Events by what became of them, since this owner started. */
 export interface CellCounters {
   scored: number
+  /** Of the scored: judged by the second of two stages. */
+  secondStage: number
   alerts: number
   suppressed: number
   deadLetters: number

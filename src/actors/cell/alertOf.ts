@@ -59,7 +59,8 @@ export const alertOf = (
   const offset = batch.offsets[record]
   const hit = core.hits[event]
   const rule = hit < 0 || core.plan.rules[hit].then === "allow" ? null : core.plan.rules[hit]
-  const byModel = step === "deep" || step === "fast"
+  const path = core.pathOf(event)
+  const byModel = path === "deep" || path === "fast"
   const raiser =
     rule !== null ? `rule-${rule.name}` : byModel ? `model-${core.modelDigest?.slice(7, 19)}` : step
   const contributions =
@@ -79,7 +80,7 @@ export const alertOf = (
     severity: core.alertSeverity(index),
     rule: rule?.name ?? null,
     escalated: rule?.then === "escalate",
-    path: step,
+    path,
     model: byModel ? core.modelDigest : null,
     energy: scored ? core.energyOf(event, step) : null,
     // As it was when the event was decided: the histogram has gone on since, by as much as the slice was long.
@@ -115,7 +116,7 @@ export const verdictOf = (
     rule: null,
     severity: null,
     fallback: false,
-    path: step,
+    path: event < 0 ? step : core.pathOf(event),
     model: byModel ? core.modelDigest : null,
     energy: null,
     pvalue: null,
@@ -143,7 +144,7 @@ export const verdictOf = (
     rule: rule?.name ?? null,
     severity: alert?.severity ?? (rule !== undefined && rule.then !== "allow" ? rule.severity : null),
     energy,
-    pvalue: energy === null ? null : (alert?.pvalue ?? core.pvalueOf(energy, step)),
+    pvalue: energy === null ? null : (alert?.pvalue ?? core.pvalueOf(energy, core.scoredBy)),
     alertId: alert?.id ?? null,
     contributions: alert?.contributions ?? []
   }

@@ -24,6 +24,7 @@ import { makeCellState } from "../../services/state/cellState.ts"
 import { columnsBytes, ensureDevice, makeDeviceColumns, markDirty } from "../../services/state/columns.ts"
 import { markRepeats } from "../../services/state/idWindow.ts"
 import { type ArenaInterner, makeInterner } from "../../services/state/interner.ts"
+import { makeStaging } from "./staging.ts"
 
 export interface CoreLimits {
   readonly batchEventsMax: number
@@ -51,6 +52,9 @@ const boundRules = (
   return compiled.rules.bind(categories, devices)
 }
 
+/** Whose energies an event was judged by: those of one rung, or those that two stages gave together. */
+export type ScoredBy = Step | "two"
+
 export type CellCore = ReturnType<typeof makeCellCore>
 
 export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0) => {
@@ -75,7 +79,8 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
   let folded: Folded
   const decider = makeDecide(plan)
   const decisions = makeDecisions(limits.batchEventsMax)
-  let judges: ReadonlyMap<Step, Judge> = new Map()
+  let judges: ReadonlyMap<ScoredBy, Judge> = new Map()
+  const staging = makeStaging(plan.suspicious)
   let last = 0
 
   /** A category's value by its interned id (from 0) as the model's vocabulary numbers it. */
@@ -110,8 +115,8 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
   }
 
   let path: Step = "baseline"
-  const judgeOf = (step: Step): Judge =>
-    step === "rules" ? judgeRules : step === "baseline" ? judgeBaseline : (judges.get(step) ?? judgeRules)
+  const judgeOf = (by: ScoredBy): Judge =>
+    by === "rules" ? judgeRules : by === "baseline" ? judgeBaseline : (judges.get(by) ?? judgeRules)
   const energiesOf = (step: Step): Float32Array =>
     step === "baseline" || step === "rules" ? folded.energy : energies
 
@@ -219,16 +224,25 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
           rejects.count++
         }
       }
+      staging.reset()
       slice.late = fold.fold(columns, state, events, 0, count, folded)
       countFlags()
       if (plan.rules.length > 0) rules.evaluate(batch, events, 0, count, folded.windows, hits)
       return last
     },
 
+    staging,
+    /** Whose energies the slice has. */
+    get scoredBy(): ScoredBy {
+      return staging.staged ? "two" : path
+    },
+    /** The rung that judged an event of the slice last. */
+    pathOf: (event: number): Step => staging.pathOf(event, path),
+
     /** Decides the events of the slice by the energies of this rung: the model's in `energies`, or the fold's own. */
     decide: (step: Step): void => {
       decider.decide(
-        judgeOf(step),
+        judgeOf(staging.staged ? "two" : step),
         energiesOf(step),
         columns,
         state,
@@ -248,7 +262,9 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
     },
     get breaker(): "none" | "closed" | "open" | "half-open" {
       if (judges.size === 0) return "none"
-      const states = [...judges.keys()].map((step) => core.breakers[step]?.state ?? "closed")
+      const states = [...judges.keys()].map(
+        (by) => (by === "two" ? "closed" : core.breakers[by]?.state) ?? "closed"
+      )
       return states.includes("open") ? "open" : states.includes("half-open") ? "half-open" : "closed"
     },
     get suppressed(): number {
@@ -262,14 +278,16 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
     alertThreshold: (index: number): number => decisions.threshold[index],
     alertPvalue: (index: number): number => decisions.pvalue[index],
     alertSeverity: (index: number): Severity => SEVERITIES[decisions.severity[index]],
-    /** Feature rows of the alerts, one after the other. */
-    alertRows: (): Float32Array => {
-      const rows = new Float32Array(decisions.count * folded.width)
-      for (let i = 0; i < decisions.count; i++) rows.set(core.featureRow(decisions.row[i]), i * folded.width)
+    /** Feature rows of these alerts, one after the other. */
+    alertRows: (indices: ReadonlyArray<number>): Float32Array => {
+      const rows = new Float32Array(indices.length * folded.width)
+      indices.forEach((index, at) => {
+        rows.set(core.featureRow(decisions.row[index]), at * folded.width)
+      })
       return rows
     },
     energyOf: (event: number, step: Step): number => energiesOf(step)[event],
-    pvalueOf: (value: number, step: Step): number => judgeOf(step).pvalue(state.energies, value),
+    pvalueOf: (value: number, by: ScoredBy): number => judgeOf(by).pvalue(state.energies, value),
     /** Did the event's energy reach the device's threshold when it was decided, whether or not it alerted? */
     isAnomalous: (event: number): boolean => decisions.excited[event] === 1,
 
@@ -354,9 +372,12 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
     },
     useModel: (next: Manifest | undefined): void => {
       build(next?.features ?? [], next)
-      judges = new Map(
+      const made = new Map<ScoredBy, Judge>(
         (next?.graphs ?? []).map((graph) => [graph.step, judgeModel(graph.calibration, plan.budget)])
       )
+      const both = staging.use(next?.graphs)
+      if (both !== undefined) made.set("two", judgeModel(both, plan.budget))
+      judges = made
     },
     /** Rows of these features from now on, without a model that scores them: for training. */
     useFeatures: build

@@ -46,7 +46,7 @@ export const describeDevice = (
       time: score.time,
       path: score.path,
       energy: score.energy,
-      pvalue: core.pvalueOf(score.energy, score.path),
+      pvalue: core.pvalueOf(score.energy, score.staged ? "two" : score.path),
       alerted: score.alerted,
       contributions: []
     }))

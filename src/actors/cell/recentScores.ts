@@ -11,6 +11,8 @@ export interface RecentRow {
   readonly offset: number
   readonly time: number
   readonly path: Step
+  /** Two stages gave its energy. */
+  readonly staged: boolean
   readonly energy: number
   readonly alerted: boolean
 }
@@ -23,6 +25,8 @@ export interface ScoredSlice {
   readonly alertEvent: (index: number) => number
   readonly isRepeat: (event: number) => boolean
   readonly energyOf: (event: number, step: Step) => number
+  readonly staging: { readonly staged: boolean }
+  readonly pathOf: (event: number) => Step
 }
 
 export interface RecentScores {
@@ -34,6 +38,8 @@ export interface RecentScores {
 }
 
 const steps: ReadonlyArray<Step> = ["deep", "fast", "baseline", "rules"]
+/** Added to a step's number where two stages gave the energy. */
+const STAGED = 4
 
 export const makeRecentScores = (): RecentScores => {
   const device = new Int32Array(RING).fill(-1)
@@ -54,7 +60,8 @@ export const makeRecentScores = (): RecentScores => {
       kept.unshift({
         offset: offsets[slice.events.record[i]],
         time: slice.events.time[i],
-        path: step,
+        path: slice.pathOf(i),
+        staged: slice.staging.staged,
         energy: slice.energyOf(i, step),
         alerted: alerts.has(i)
       })
@@ -65,6 +72,7 @@ export const makeRecentScores = (): RecentScores => {
   return {
     add: (offsets, slice, step) => {
       const { events, count } = slice
+      const { staged } = slice.staging
       const code = steps.indexOf(step)
       const begin = next
       for (let i = Math.max(0, count - RING); i < count; i++) {
@@ -72,7 +80,7 @@ export const makeRecentScores = (): RecentScores => {
         offset[next] = offsets[events.record[i]]
         time[next] = events.time[i]
         energy[next] = slice.energyOf(i, step)
-        path[next] = code
+        path[next] = staged ? STAGED + (slice.pathOf(i) === "deep" ? 0 : 1) : code
         alerted[next] = 0
         next = (next + 1) % RING
       }
@@ -95,7 +103,8 @@ export const makeRecentScores = (): RecentScores => {
         rows.push({
           offset: offset[i],
           time: time[i],
-          path: steps[path[i]],
+          path: steps[path[i] % STAGED],
+          staged: path[i] >= STAGED,
           energy: energy[i],
           alerted: alerted[i] === 1
         })

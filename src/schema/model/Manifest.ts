@@ -36,6 +36,11 @@ export const EnergyGraph = Schema.Struct({
   score: Schema.String,
   explain: Schema.optional(Schema.String),
   calibration: Calibration,
+  /**
+   * Of the deep energy, where the bundle has a fast one too: the calibration row of `energies[i]` has the fast
+   * calibration's `energies[firstStage[i]]`. Two stages are calibrated by it; bundles made before have none.
+   */
+  firstStage: Schema.optional(Schema.Array(Schema.NonNegativeInt)),
   /** Multiply-adds per row; above the declared limit the graph runs in a worker thread. */
   costPerRow: Schema.NonNegativeInt
 })

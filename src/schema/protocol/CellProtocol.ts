@@ -39,6 +39,8 @@ export const CellStatus = Schema.Struct({
   /** Since this owner started. `offsets passed = scored + duplicates + deadLetters`. */
   counters: Schema.Struct({
     scored: Schema.NonNegativeInt,
+    /** Of the scored: those that the second of two stages judged; 0 where there is one stage. */
+    secondStage: Schema.NonNegativeInt,
     alerts: Schema.NonNegativeInt,
     suppressed: Schema.NonNegativeInt,
     deadLetters: Schema.NonNegativeInt,

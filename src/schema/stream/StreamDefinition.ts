@@ -304,14 +304,33 @@ export const StreamDefinition = Schema.Struct({
   ),
   score: Schema.optionalWith(
     Schema.Struct({
-      timeout: DurationText.pipe(
-        Schema.filter((ms) => (ms >= 1 && ms <= 100) || "a score's timeout is 1ms to 100ms")
-      ).annotations({ title: "timeout", description: "From 1ms to 100ms; default 100ms." })
+      timeout: Schema.optionalWith(
+        DurationText.pipe(
+          Schema.filter((ms) => (ms >= 1 && ms <= 100) || "a score's timeout is 1ms to 100ms")
+        ),
+        { default: () => 100 }
+      ).annotations({
+        title: "timeout",
+        description:
+          "How long `POST /v1/score` waits for the cell's verdict before the rules' verdict answers, 1ms to 100ms; default 100ms."
+      }),
+      stages: Schema.optionalWith(Schema.Literal("one", "two"), {
+        default: () => "one" as const
+      }).annotations({
+        title: "stages",
+        description:
+          "`two`: the fast energy judges every event, the deep one only what is suspicious by it; default one."
+      }),
+      suspicious: Schema.optional(BudgetText).annotations({
+        title: "suspicious",
+        description:
+          "With two stages: the share of normal events that go on to the deep energy; default `1 in 20 events`."
+      })
     }).annotations({
       title: "score",
-      description: "How long `POST /v1/score` waits for the cell's verdict before the rules' verdict answers."
+      description: "How events are scored: in one stage or two, and how long an asker waits for it."
     }),
-    { default: () => ({ timeout: 100 }) }
+    { default: () => ({ timeout: 100, stages: "one" as const }) }
   ),
   rules: Schema.optionalWith(
     Schema.Array(RuleDefinition).pipe(Schema.maxItems(256)).annotations({

@@ -49,8 +49,13 @@ export interface StreamPlan {
   readonly budget: number
   readonly quietMillis: number
   readonly ladder: ReadonlyArray<Step>
+  /** Share of normal events that go on to the deep energy where there are two stages; undefined: one stage. */
+  readonly suspicious?: number | undefined
   readonly rules: ReadonlyArray<RuleDefinition>
 }
+
+/** Share of normal events that the second stage judges where none is declared. */
+export const SUSPICIOUS_SHARE = 0.05
 
 /** How far ahead of the log a clock is believed where nothing is declared. */
 const AHEAD_MILLIS = 60_000
@@ -99,6 +104,8 @@ export const planStream = (definition: StreamDefinition): StreamPlan => {
     budget: definition.alerts.budget,
     quietMillis: definition.alerts.quiet,
     ladder: definition.ladder,
+    suspicious:
+      definition.score.stages === "two" ? (definition.score.suspicious ?? SUSPICIOUS_SHARE) : undefined,
     rules: definition.rules
   }
 }

@@ -12,6 +12,7 @@ import {
   formatDigest,
   formatMillis,
   formatRate,
+  formatShare,
   formatTime
 } from "./format.ts"
 import { optionalArgument, requiredArgument } from "./inputs.ts"
@@ -129,7 +130,12 @@ export const renderCellPage = (cell: CellStatus, now: number): string => {
     ]),
     `Since this owner started:\n${renderPairs(
       [
-        ["Scored", formatCount(counters.scored)],
+        [
+          "Scored",
+          counters.secondStage === 0
+            ? formatCount(counters.scored)
+            : `${formatCount(counters.scored)}, ${formatCount(counters.secondStage)} of them in two stages by the second (${formatShare(counters.secondStage / counters.scored)})`
+        ],
         ["Alerts", formatCount(counters.alerts)],
         ["Suppressed", formatCount(counters.suppressed)],
         ["Dead letters", formatCount(counters.deadLetters)],

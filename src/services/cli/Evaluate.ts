@@ -5,7 +5,7 @@ import type { Evaluation } from "../train/scoreTable.ts"
 import { formatCount, formatShare } from "./format.ts"
 import { optionalFlag, requiredFlag } from "./inputs.ts"
 import { outputFlag, printAs } from "./Output.ts"
-import { openModel, stepFlag, stepOf } from "./openModel.ts"
+import { openModel } from "./openModel.ts"
 import { printable } from "./paint.ts"
 import { makeProgress } from "./progress.ts"
 import { writeReport } from "./reportFile.ts"
@@ -13,12 +13,14 @@ import { alertShareFlag, tellMisfits } from "./Score.ts"
 import { say } from "./Screen.ts"
 import { subcommand } from "./subcommand.ts"
 import { renderPairs } from "./table.ts"
+import { stepFlag, tableJudge } from "./tableJudge.ts"
 
 /** The evaluation as text for people. */
 export const renderEvaluation = (
   evaluation: Evaluation,
   digest: string,
-  report: string | undefined
+  report: string | undefined,
+  secondStage: number | null = null
 ): string => {
   const normals = evaluation.rows - evaluation.anomalies
   return renderPairs([
@@ -29,6 +31,9 @@ export const renderEvaluation = (
     ...(evaluation.unlabelled === 0
       ? []
       : ([["Unlabelled", `${formatCount(evaluation.unlabelled)} rows, not measured`]] as const)),
+    ...(secondStage === null
+      ? []
+      : ([["Second stage", `${formatCount(secondStage)} rows went on to the deep energy`]] as const)),
     ["ROC-AUC", evaluation.rocAuc.toFixed(4)],
     ["Average precision", evaluation.averagePrecision.toFixed(4)],
     ["Caught where 1 % of normal rows alarm", formatShare(evaluation.truePositiveRateAt1Percent)],
@@ -82,12 +87,12 @@ export const evaluate = subcommand({
         const { evaluateAndGather } = yield* Effect.promise(() => import("../train/scoreTable.ts"))
         const progress = yield* makeProgress({ label: "evaluate", unit: "rows" })
         const run = Runtime.runFork(yield* Effect.runtime<never>())
-        const step = yield* stepOf(model, asked)
+        const judge = yield* tableJudge(model, asked)
         const { evaluation, gathered } = yield* evaluateAndGather(
           {
             manifest: model.manifest,
-            score: (rows, count, energies) => model.score(step, rows, count, energies),
-            step,
+            score: judge.score,
+            calibration: judge.calibration,
             input,
             label,
             alertShare: share,
@@ -100,17 +105,23 @@ export const evaluate = subcommand({
         const page =
           report === undefined || gathered === undefined
             ? undefined
-            : yield* writeReport({ model, step, evaluation, gathered, input, label, folder: report })
+            : yield* writeReport({ model, judge, evaluation, gathered, input, label, folder: report })
         yield* tellMisfits(evaluation)
         if (time !== undefined && gathered?.timeline === undefined) {
           yield* say(
             `Note: the report has no timeline: column ${printable(time)} has no times, or too few, or a single one.`
           )
         }
+        const secondStage = judge.secondStage()
         yield* printAs(
           output,
-          { ...evaluation, model: model.digest, ...(page === undefined ? {} : { report: page }) },
-          Effect.sync(() => renderEvaluation(evaluation, model.digest, page))
+          {
+            ...evaluation,
+            model: model.digest,
+            secondStage,
+            ...(page === undefined ? {} : { report: page })
+          },
+          Effect.sync(() => renderEvaluation(evaluation, model.digest, page, secondStage))
         )
       })
     )

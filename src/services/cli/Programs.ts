@@ -50,6 +50,8 @@ export interface ReplaySummary {
   readonly to: number | null
   /** Digest of the model that scored; null without one. */
   readonly model: string | null
+  /** Events that went on to the deep energy; null where not two stages scored. */
+  readonly secondStage: number | null
   /** Against the label column; null without one. */
   readonly labelled: {
     readonly anomalies: number

@@ -34,6 +34,14 @@ export const renderReplaySummary = (summary: ReplaySummary): string =>
     ["Alerts", formatCount(summary.alerts)],
     ["Dead letters", formatCount(summary.deadLetters)],
     ["Model", summary.model ?? "none: rules and per-device baselines scored"],
+    ...(summary.secondStage === null
+      ? []
+      : ([
+          [
+            "Second stage",
+            `${formatCount(summary.secondStage)} events (${share(summary.secondStage, summary.events)})`
+          ]
+        ] as const)),
     ...(summary.labelled === null
       ? []
       : ([

@@ -4,12 +4,13 @@ import { explainTable } from "./explainTable.ts"
 import { formatCount, formatShare } from "./format.ts"
 import { defaultFlag, numberBetween, optionalFlag, requiredFlag } from "./inputs.ts"
 import { formatFlag, printAs } from "./Output.ts"
-import { openModel, stepFlag, stepOf } from "./openModel.ts"
+import { openModel } from "./openModel.ts"
 import { printable } from "./paint.ts"
 import { makeProgress } from "./progress.ts"
 import { say } from "./Screen.ts"
 import { subcommand } from "./subcommand.ts"
 import { renderPairs } from "./table.ts"
+import { stepFlag, tableJudge } from "./tableJudge.ts"
 
 /** `--alert-share` of what judges tables. */
 export const alertShareFlag = defaultFlag(
@@ -80,12 +81,11 @@ export const score = subcommand({
         const { scoreTable } = yield* Effect.promise(() => import("../train/scoreTable.ts"))
         const progress = yield* makeProgress({ label: "score", unit: "rows" })
         const run = Runtime.runFork(yield* Effect.runtime<never>())
-        const step = yield* stepOf(model, asked)
+        const judge = yield* tableJudge(model, asked)
         const options = {
           manifest: model.manifest,
-          score: (rows: Float32Array, count: number, energies: Float32Array) =>
-            model.score(step, rows, count, energies),
-          step,
+          score: judge.score,
+          calibration: judge.calibration,
           input,
           label,
           alertShare: share
@@ -97,14 +97,15 @@ export const score = subcommand({
             run(progress.update(rows))
           }
         })
+        const secondStage = judge.secondStage()
         const explained =
           explain === undefined
             ? 0
-            : yield* explainTable({ model, step, input, label, share, output: explain })
+            : yield* explainTable({ model, judge, input, label, share, output: explain })
         yield* tellMisfits(summary)
         yield* printAs(
           form,
-          { ...summary, model: model.digest, output: file, explained },
+          { ...summary, model: model.digest, secondStage, output: file, explained },
           Effect.succeed(
             renderPairs([
               ["Rows", formatCount(summary.rows)],
@@ -112,6 +113,11 @@ export const score = subcommand({
                 "Alerts",
                 `${formatCount(summary.alerts)} (${formatShare(summary.rows === 0 ? 0 : summary.alerts / summary.rows)})`
               ],
+              ...(secondStage === null
+                ? []
+                : ([
+                    ["Second stage", `${formatCount(secondStage)} rows went on to the deep energy`]
+                  ] as const)),
               ["Scores in", printable(file)],
               ...(explain === undefined
                 ? []

@@ -119,7 +119,7 @@ export const train = subcommand({
     energy: optionalChoiceFlag("energy", {
       choices: ["full", "fast"],
       about:
-        "full: the fusion of three energies beside the first stage; fast: the first stage alone. Without it, full for rows and fast for devices"
+        "full: the fusion of three energies beside the first stage; fast: the first stage alone. Without it, full for rows and for streams of two stages, else fast for devices"
     }),
     trim: defaultFlag(
       "trim",

@@ -6,6 +6,7 @@ import { featureName } from "../../schema/model/FeatureSpec.ts"
 import type { Contribution } from "../../schema/verdict/Alert.ts"
 import type { LoadedModel, RowExplanation } from "../score/Scorer.ts"
 import { unreadable } from "./EventFile.ts"
+import type { TableJudge } from "./tableJudge.ts"
 
 const LOT_ROWS = 1_024
 const CONTRIBUTIONS_MAX = 16
@@ -39,26 +40,25 @@ export const namedContributions = (
 /** Writes a line for each row whose p-value is at most `share`; answers how many. */
 export const explainTable = (options: {
   readonly model: LoadedModel
-  readonly step: "deep" | "fast"
+  readonly judge: TableJudge
   readonly input: string
   readonly label: string | undefined
   readonly share: number
   readonly output: string
 }) =>
   Effect.gen(function* () {
-    const { model, step, input } = options
+    const { model, judge, input } = options
     const { pvalueOf } = yield* Effect.promise(() => import("../train/calibrate.ts"))
     const { makeRowWriter } = yield* Effect.promise(() => import("../train/columns.ts"))
     const { openTable } = yield* Effect.promise(() => import("../train/tableReader.ts"))
-    const graph = model.manifest.graphs.find((item) => item.step === step)
-    if (model.manifest.input.kind !== "table" || graph?.explain === undefined) {
+    if (model.manifest.input.kind !== "table" || !judge.explains) {
       return yield* new CommandFailed({
         problem: `Model ${model.digest} has no graph that explains rows of a table.`,
         next: "Train it again with `groundstate train`, or score without --explain."
       })
     }
     const { columns } = model.manifest.input
-    const calibration = graph.calibration
+    const { calibration } = judge
     const attempt = <A>(run: () => Promise<A>) =>
       Effect.tryPromise({ try: run, catch: (cause) => unreadable(input, cause) })
     const table = yield* attempt(() =>
@@ -98,7 +98,7 @@ export const explainTable = (options: {
           if (row.cells === undefined) rows.fill(Number.NaN, at * width, (at + 1) * width)
           else writer.write(row.cells, rows, at * width)
         })
-        yield* model.score(step, rows, part.length, energies)
+        yield* judge.score(rows, part.length, energies)
         const alerting = part.flatMap((row, at) =>
           row.cells !== undefined && pvalueOf(calibration, energies[at]) <= options.share ? [at] : []
         )
@@ -106,7 +106,7 @@ export const explainTable = (options: {
         alerting.forEach((at, place) => {
           chosen.set(rows.subarray(at * width, (at + 1) * width), place * width)
         })
-        const explained = yield* model.explain(step, chosen, alerting.length)
+        const explained = yield* judge.explain(chosen, alerting.length)
         const text = alerting
           .map((at, place) => {
             const one = explained[place]

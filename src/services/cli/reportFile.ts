@@ -8,20 +8,19 @@ import type { Gathered } from "../train/report/gather.ts"
 import type { WorstRow } from "../train/report/worst.ts"
 import type { Evaluation } from "../train/scoreTable.ts"
 import { namedContributions } from "./explainTable.ts"
+import type { TableJudge } from "./tableJudge.ts"
 
 /** The page's name in its folder. */
 const PAGE = "report.html"
 
-const explainRows = (model: LoadedModel, step: "deep" | "fast", rows: ReadonlyArray<WorstRow>) =>
+const explainRows = (model: LoadedModel, judge: TableJudge, rows: ReadonlyArray<WorstRow>) =>
   Effect.gen(function* () {
-    const graph = model.manifest.graphs.find((item) => item.step === step)
-    if (graph?.explain === undefined || rows.length === 0)
-      return rows.map((row) => ({ ...row, contributions: undefined }))
+    if (!judge.explains || rows.length === 0) return rows.map((row) => ({ ...row, contributions: undefined }))
     const features = new Float32Array(rows.length * model.width)
     rows.forEach((row, at) => {
       features.set(row.features, at * model.width)
     })
-    const explained = yield* model.explain(step, features, rows.length)
+    const explained = yield* judge.explain(features, rows.length)
     return rows.map((row, at) => ({
       ...row,
       contributions: namedContributions(model, explained[at], row.features)
@@ -31,7 +30,7 @@ const explainRows = (model: LoadedModel, step: "deep" | "fast", rows: ReadonlyAr
 /** Writes the page into a folder, which is made where it is missing; answers the page's path. */
 export const writeReport = (options: {
   readonly model: LoadedModel
-  readonly step: "deep" | "fast"
+  readonly judge: TableJudge
   readonly evaluation: Evaluation
   readonly gathered: Gathered
   readonly input: string
@@ -39,21 +38,21 @@ export const writeReport = (options: {
   readonly folder: string
 }) =>
   Effect.gen(function* () {
-    const { model, step, evaluation, gathered, folder } = options
+    const { model, judge, evaluation, gathered, folder } = options
     const { renderReport } = yield* Effect.promise(() => import("../train/report/page.ts"))
     const page = renderReport({
       ...evaluation,
       model: {
         name: model.manifest.name,
         digest: model.digest,
-        step,
+        step: judge.step,
         trainedRows: model.manifest.training.rows
       },
       input: basename(options.input),
       label: options.label,
       gathered,
-      misses: yield* explainRows(model, step, gathered.misses),
-      falseAlarmRows: yield* explainRows(model, step, gathered.falseAlarms)
+      misses: yield* explainRows(model, judge, gathered.misses),
+      falseAlarmRows: yield* explainRows(model, judge, gathered.falseAlarms)
     })
     const file = join(folder, PAGE)
     yield* Effect.tryPromise({

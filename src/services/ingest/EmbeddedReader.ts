@@ -109,7 +109,11 @@ export const openEmbeddedReader = (
     /** Nobody can have appended anything behind the position, as far as is known. */
     const atEnd = () => askedForeign === tail.foreign && position === Math.max(askedEnd, tail.end)
 
-    const fetch: PartitionReader["fetch"] = (maxWaitMillis) =>
+    const fetch: PartitionReader["fetch"] = (maxWaitMillis) => {
+      const blocks = tail.from(position, fetchBytesMax)
+      return blocks.length > 0 ? Effect.succeed(take(blocks, tail.end)) : waitFor(maxWaitMillis)
+    }
+    const waitFor = (maxWaitMillis: number) =>
       Effect.gen(function* () {
         const until = (yield* Clock.currentTimeMillis) + maxWaitMillis
         for (;;) {

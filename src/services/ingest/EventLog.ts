@@ -37,7 +37,8 @@ export interface PartitionReader {
   /**
    * The next records, or undefined when none came within `maxWaitMillis`. A batch is valid until the next
    * fetch: copy what must live longer. Never returns a record twice or skips one. A batch without rows may
-   * come where control records or a gap lay: its `nextOffset` has moved.
+   * come where control records or a gap lay: its `nextOffset` has moved. It may begin at the call, and be done with it
+   * where something is there already: each is called for once, and run once.
    */
   readonly fetch: (
     maxWaitMillis: number

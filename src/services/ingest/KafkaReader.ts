@@ -12,6 +12,8 @@ import { makeRecordColumns } from "./recordBatch.ts"
 /** Bounds of a reader. */
 export interface ReaderLimits extends BatchLimits, FetcherLimits {}
 
+const nothing: Effect.Effect<undefined> = Effect.succeed(undefined)
+
 const detailOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
 
 /**
@@ -111,25 +113,26 @@ export const openKafkaReader = (
         ? Effect.flatMap(readBounds, (bounds) => Effect.fail(outOfRange(position, bounds)))
         : Effect.fail(unavailable("read", cause))
 
-    const fetch = (
-      maxWaitMillis: number
-    ): Effect.Effect<RecordBatch | undefined, LogUnavailable | OffsetOutOfRange> => {
-      /** One wait is enough: it ends with something to take, or when the time is over. */
-      const again = Effect.suspend(() => {
-        try {
-          return Effect.succeed(next())
-        } catch (cause) {
-          return failed(cause)
-        }
-      })
-      return Effect.flatMap(again, (batch) =>
-        batch !== undefined || maxWaitMillis <= 0
-          ? Effect.succeed(batch)
-          : Effect.async<RecordBatch | undefined, LogUnavailable | OffsetOutOfRange>((resume) => {
-              const cancel = feed.wait(maxWaitMillis, () => resume(again))
-              return Effect.sync(cancel)
-            })
-      )
+    /** What is there, or why there will be nothing; done at once either way, where it can be. */
+    const take = (): Effect.Effect<RecordBatch | undefined, LogUnavailable | OffsetOutOfRange> => {
+      try {
+        const batch = next()
+        return batch === undefined ? nothing : Effect.succeed(batch)
+      } catch (cause) {
+        return failed(cause)
+      }
+    }
+    /** One wait is enough: it ends with something to take, or when the time is over. */
+    const again = Effect.suspend(take)
+
+    const fetch: PartitionReader["fetch"] = (maxWaitMillis) => {
+      const taken = take()
+      return taken !== nothing || maxWaitMillis <= 0
+        ? taken
+        : Effect.async((resume) => {
+            const cancel = feed.wait(maxWaitMillis, () => resume(again))
+            return Effect.sync(cancel)
+          })
     }
 
     return {

@@ -16,6 +16,8 @@ export interface BatchReport {
   readonly path: Step
   readonly records: number
   readonly scored: number
+  /** Of the scored, where two stages did: those that went on to the deep energy; the others stayed with the fast one. */
+  readonly suspected?: number | undefined
   readonly alerts: number
   /** Anomalous, but within a quiet time, over budget or muted: counted and not raised. */
   readonly suppressed: number
@@ -214,7 +216,13 @@ const makeMetrics = (registry: Registry) => {
     batch: (report: BatchReport): void => {
       const labels = { stream: report.stream, partition: report.partition }
       const byPath = { stream: report.stream, path: report.path }
-      if (report.scored > 0) scored.inc({ ...labels, path: report.path }, report.scored)
+      if (report.suspected === undefined) {
+        if (report.scored > 0) scored.inc({ ...labels, path: report.path }, report.scored)
+      } else {
+        if (report.suspected > 0) scored.inc({ ...labels, path: "deep" }, report.suspected)
+        if (report.scored > report.suspected)
+          scored.inc({ ...labels, path: "fast" }, report.scored - report.suspected)
+      }
       if (report.alerts > 0) alerts.inc(labels, report.alerts)
       if (report.suppressed > 0) suppressed.inc(labels, report.suppressed)
       if (report.duplicates > 0) duplicates.inc(labels, report.duplicates)

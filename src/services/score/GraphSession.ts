@@ -1,5 +1,6 @@
 // One opened graph: runs rows so that a row's answer has the same bits in any company.
 import * as ort from "onnxruntime-node"
+import { type NativeSession, openNative } from "./nativeSession.ts"
 
 /** Rows given to one run: the products of a run then stay in the second-level cache. */
 export const RUN_ROWS = 1024
@@ -34,29 +35,29 @@ export const sessionOptions: ort.InferenceSession.SessionOptions = {
 export class GraphSession {
   readonly width: number
   tiling: Tiling = "any"
-  private readonly session: ort.InferenceSession
-  /** Padded rows, one buffer for each run under way. */
-  private readonly spare: Array<Float32Array> = []
+  private readonly session: NativeSession
+  private readonly padding: Float32Array
 
-  private constructor(session: ort.InferenceSession, width: number) {
+  private constructor(session: NativeSession, width: number) {
     this.session = session
     this.width = width
+    this.padding = new Float32Array(RUN_ROWS * width)
   }
 
-  /** Opens a graph; rejects where ONNX Runtime does. With `probe` rows, finds the tiling that keeps bits. */
-  static async open(graph: Uint8Array, width: number, probe?: Float32Array): Promise<GraphSession> {
-    const opened = new GraphSession(await ort.InferenceSession.create(graph, sessionOptions), width)
-    if (probe !== undefined) opened.tiling = await opened.findTiling(probe)
+  /** Opens a graph; throws where ONNX Runtime does. With `probe` rows, finds the tiling that keeps bits. */
+  static open(graph: Uint8Array, width: number, probe?: Float32Array): GraphSession {
+    const opened = new GraphSession(openNative(graph, sessionOptions), width)
+    if (probe !== undefined) opened.tiling = opened.findTiling(probe)
     return opened
   }
 
   /** rows: count × width. Writes `count` energies; says whether all of them are finite. */
-  async score(rows: Float32Array, count: number, energies: Float32Array): Promise<boolean> {
+  score(rows: Float32Array, count: number, energies: Float32Array): boolean {
     const step = this.tiling === "single" ? 1 : RUN_ROWS
     let finite = true
     for (let from = 0; from < count; from += step) {
       const size = Math.min(step, count - from)
-      const answer = await this.runPadded(rows, from, size)
+      const answer = this.runPadded(rows, from, size)
       for (let row = 0; row < size; row++) {
         const energy = answer[row]
         energies[from + row] = energy
@@ -68,7 +69,7 @@ export class GraphSession {
   }
 
   /** rows: count × width. Energies, count × width contributions and expected values, prototypes. */
-  async explain(rows: Float32Array, count: number): Promise<Explained> {
+  explain(rows: Float32Array, count: number): Explained {
     const { width } = this
     const out: Explained = {
       energy: new Float32Array(count),
@@ -78,7 +79,7 @@ export class GraphSession {
     }
     for (let from = 0; from < count; from += RUN_ROWS) {
       const size = Math.min(RUN_ROWS, count - from)
-      const answer = await this.session.run({ rows: this.tensor(rows, from, size) })
+      const answer = this.session.run({ rows: this.tensor(rows, from, size) })
       out.energy.set(answer["energy"].data as Float32Array, from)
       out.contributions.set(answer["contributions"].data as Float32Array, from * width)
       out.expected.set(answer["expected"].data as Float32Array, from * width)
@@ -88,8 +89,8 @@ export class GraphSession {
     return out
   }
 
-  release(): Promise<void> {
-    return this.session.release()
+  release(): void {
+    this.session.dispose()
   }
 
   private tensor(rows: Float32Array, from: number, size: number): ort.Tensor {
@@ -97,38 +98,33 @@ export class GraphSession {
     return new ort.Tensor("float32", rows.subarray(from * width, (from + size) * width), [size, width])
   }
 
-  private async runPadded(rows: Float32Array, from: number, size: number): Promise<Float32Array> {
+  private runPadded(rows: Float32Array, from: number, size: number): Float32Array {
     if (this.tiling !== "sixteens" || size % SIXTEEN === 0) {
-      return (await this.session.run({ rows: this.tensor(rows, from, size) }))["energy"].data as Float32Array
+      return this.session.run({ rows: this.tensor(rows, from, size) })["energy"].data as Float32Array
     }
-    const { width } = this
+    const { width, padding } = this
     const padded = Math.ceil(size / SIXTEEN) * SIXTEEN
-    const buffer = this.spare.pop() ?? new Float32Array(RUN_ROWS * width)
-    try {
-      buffer.set(rows.subarray(from * width, (from + size) * width))
-      buffer.fill(0, size * width, padded * width)
-      return (await this.session.run({ rows: this.tensor(buffer, 0, padded) }))["energy"].data as Float32Array
-    } finally {
-      this.spare.push(buffer)
-    }
+    padding.set(rows.subarray(from * width, (from + size) * width))
+    padding.fill(0, size * width, padded * width)
+    return this.session.run({ rows: this.tensor(padding, 0, padded) })["energy"].data as Float32Array
   }
 
-  private async findTiling(probe: Float32Array): Promise<Tiling> {
+  private findTiling(probe: Float32Array): Tiling {
     for (const tiling of ["any", "sixteens"] as const) {
       this.tiling = tiling
-      if (await this.keepsBits(probe)) return tiling
+      if (this.keepsBits(probe)) return tiling
     }
     return "single"
   }
 
-  private async keepsBits(probe: Float32Array): Promise<boolean> {
+  private keepsBits(probe: Float32Array): boolean {
     const { width } = this
     const whole = new Float32Array(RUN_ROWS)
     const part = new Float32Array(RUN_ROWS)
-    await this.score(probe, RUN_ROWS, whole)
+    this.score(probe, RUN_ROWS, whole)
     for (const size of PROBE_SIZES) {
       for (const place of PROBE_PLACES) {
-        await this.score(probe.subarray(place * width, (place + size) * width), size, part)
+        this.score(probe.subarray(place * width, (place + size) * width), size, part)
         for (let row = 0; row < size; row++) if (!Object.is(part[row], whole[place + row])) return false
       }
     }

@@ -36,6 +36,7 @@ const graphsOf = ({ manifest, files }: ModelBundle): ReadonlyArray<WorkerGraph> 
 
 interface Placed {
   readonly score: LoadedModel["score"]
+  readonly scoreNow?: LoadedModel["scoreNow"]
   readonly explain: (
     step: Step,
     rows: Float32Array,
@@ -55,30 +56,37 @@ const openInline = (
     const sessions = new Map<string, GraphSession>()
     for (const { step, role, bytes } of graphsOf(bundle)) {
       const session = yield* Effect.acquireRelease(
-        Effect.tryPromise({
+        Effect.try({
           try: () => GraphSession.open(bytes, width, role === "score" ? probe : undefined),
           catch: (cause) => new ModelRefused({ model, reason: "will-not-load", detail: detailOf(cause) })
         }),
-        (opened) => Effect.ignore(Effect.tryPromise(() => opened.release()))
+        (opened) => Effect.ignore(Effect.try(() => opened.release()))
       )
       sessions.set(`${step}/${role}`, session)
     }
     const failed = (cause: unknown) =>
       new ScorerUnavailable({ model, reason: "failed", detail: detailOf(cause) })
-    const missing = Effect.fail(failed("it has no such graph"))
+    const missing = failed("it has no such graph")
+    const scoreNow: NonNullable<LoadedModel["scoreNow"]> = (step, rows, count, energies) => {
+      const session = sessions.get(`${step}/score`)
+      if (session === undefined) return missing
+      try {
+        return session.score(rows, count, energies) ? undefined : nonFinite(model)
+      } catch (cause) {
+        return failed(cause)
+      }
+    }
     return {
-      score: (step, rows, count, energies) => {
-        const session = sessions.get(`${step}/score`)
-        if (session === undefined) return missing
-        return Effect.flatMap(
-          Effect.tryPromise({ try: () => session.score(rows, count, energies), catch: failed }),
-          (finite) => (finite ? Effect.void : Effect.fail(nonFinite(model)))
-        )
-      },
+      scoreNow,
+      score: (step, rows, count, energies) =>
+        Effect.suspend(() => {
+          const error = scoreNow(step, rows, count, energies)
+          return error === undefined ? Effect.void : Effect.fail(error)
+        }),
       explain: (step, rows, count) => {
         const session = sessions.get(`${step}/explain`)
-        if (session === undefined) return missing
-        return Effect.tryPromise({ try: async () => [await session.explain(rows, count)], catch: failed })
+        if (session === undefined) return Effect.fail(missing)
+        return Effect.try({ try: () => [session.explain(rows, count)], catch: failed })
       }
     }
   })
@@ -150,15 +158,22 @@ const load = (
         open = false
       })
     )
-    const closed = Effect.suspend(() =>
-      Effect.fail(new ScorerUnavailable({ model: digest, reason: "closed", detail: "the model was closed" }))
-    )
+    const gone = () =>
+      new ScorerUnavailable({ model: digest, reason: "closed", detail: "the model was closed" })
+    const closed = Effect.suspend(() => Effect.fail(gone()))
+    const { scoreNow } = placed
     const model: LoadedModel = {
       digest,
       manifest,
       width,
       placement,
       steps: manifest.graphs.map((graph) => graph.step),
+      ...(scoreNow === undefined
+        ? {}
+        : {
+            scoreNow: (step, rows, count, energies) =>
+              !open ? gone() : count === 0 ? undefined : scoreNow(step, rows, count, energies)
+          }),
       score: (step, rows, count, energies) =>
         Effect.suspend(() =>
           !open ? closed : count === 0 ? Effect.void : placed.score(step, rows, count, energies)

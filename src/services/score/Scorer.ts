@@ -31,6 +31,15 @@ export interface LoadedModel {
     count: number,
     energies: Float32Array
   ) => Effect.Effect<void, ScorerUnavailable>
+  /** The same at once, answering what went wrong; only where the model runs on this thread. */
+  readonly scoreNow?:
+    | ((
+        step: "deep" | "fast",
+        rows: Float32Array,
+        count: number,
+        energies: Float32Array
+      ) => ScorerUnavailable | undefined)
+    | undefined
   /** rows: count × width; one explanation per row. */
   readonly explain: (
     step: "deep" | "fast",

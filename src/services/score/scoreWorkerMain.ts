@@ -16,31 +16,38 @@ const detailOf = (cause: unknown) => (cause instanceof Error ? cause.message : S
 const answer = (
   sessions: ReadonlyMap<string, GraphSession>,
   { id, role, step, count }: WorkerRequest
-): Promise<void> => {
+): WorkerReply => {
   const session = sessions.get(`${step}/${role}`)
-  if (session === undefined) return Promise.reject(new Error(`no graph for ${step}/${role}`))
+  if (session === undefined) throw new Error(`no graph for ${step}/${role}`)
   const size = count * start.width
   local.set(rows.subarray(0, size))
   return role === "score"
-    ? session.score(local, count, energies).then((finite) => reply({ kind: "scored", id, finite }))
-    : session.explain(local, count).then((explanation) => reply({ kind: "explained", id, explanation }))
+    ? { kind: "scored", id, finite: session.score(local, count, energies) }
+    : { kind: "explained", id, explanation: session.explain(local, count) }
 }
 
-Promise.all(
-  start.graphs.map(({ step, role, bytes }) =>
-    GraphSession.open(bytes, start.width, role === "score" ? start.probe : undefined).then(
-      (session) => [`${step}/${role}`, session] as const
+const open = (): ReadonlyMap<string, GraphSession> | undefined => {
+  try {
+    return new Map(
+      start.graphs.map(({ step, role, bytes }) => [
+        `${step}/${role}`,
+        GraphSession.open(bytes, start.width, role === "score" ? start.probe : undefined)
+      ])
     )
-  )
-).then(
-  (opened) => {
-    const sessions = new Map(opened)
-    port.on("message", (request: WorkerRequest) => {
-      answer(sessions, request).catch((cause) =>
-        reply({ kind: "failed", id: request.id, detail: detailOf(cause) })
-      )
-    })
-    reply({ kind: "ready" })
-  },
-  (cause) => reply({ kind: "refused", detail: detailOf(cause) })
-)
+  } catch (cause) {
+    reply({ kind: "refused", detail: detailOf(cause) })
+    return undefined
+  }
+}
+
+const sessions = open()
+if (sessions !== undefined) {
+  port.on("message", (request: WorkerRequest) => {
+    try {
+      reply(answer(sessions, request))
+    } catch (cause) {
+      reply({ kind: "failed", id: request.id, detail: detailOf(cause) })
+    }
+  })
+  reply({ kind: "ready" })
+}

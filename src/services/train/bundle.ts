@@ -54,11 +54,12 @@ export const bundleFiles = (parts: BundleParts): ReadonlyMap<string, Uint8Array>
     features: parts.features,
     vocabularies: parts.vocabularies,
     population: parts.population,
-    graphs: trained.graphs.map(({ step, explain, calibration, costPerRow }) => ({
+    graphs: trained.graphs.map(({ step, explain, calibration, firstStage, costPerRow }) => ({
       step,
       score: `${step}.onnx`,
       ...(explain === undefined ? {} : { explain: `${step}-explain.onnx` }),
       calibration,
+      ...(firstStage === undefined ? {} : { firstStage }),
       costPerRow
     })),
     training: {

@@ -5,7 +5,7 @@ import { finished } from "node:stream/promises"
 import { Effect } from "effect"
 import type { ScorerUnavailable } from "../../schema/error/ModelError.ts"
 import { TableRefused } from "../../schema/error/TrainError.ts"
-import { deepestStep, type EnergyGraph, type Manifest } from "../../schema/model/Manifest.ts"
+import { type Calibration, deepestStep, type Manifest } from "../../schema/model/Manifest.ts"
 import { makeScore, pvalueOf } from "./calibrate.ts"
 import { BrokenRows, makeRowWriter } from "./columns.ts"
 import { type Metrics, measure } from "./evaluate.ts"
@@ -16,14 +16,14 @@ import { asTableRefused } from "./trainTable.ts"
 
 export interface ScoreTableOptions {
   readonly manifest: Manifest
-  /** Writes the energies of `count` rows; `LoadedModel.score` with `step`. */
+  /** Writes the energies of `count` rows; `LoadedModel.score` with the deepest step, or whatever `calibration` is of. */
   readonly score: (
     rows: Float32Array,
     count: number,
     energies: Float32Array
   ) => Effect.Effect<void, ScorerUnavailable>
-  /** Whose calibration holds; the deepest step of the model by default. */
-  readonly step?: EnergyGraph["step"] | undefined
+  /** Of these energies; that of the model's deepest step by default. */
+  readonly calibration?: Calibration | undefined
   readonly input: string
   readonly header?: boolean | "auto" | undefined
   /** Not read as a feature; needed to tell the header. */
@@ -142,11 +142,15 @@ const eachLot = (
     return { rows, broken, unreadableCells }
   }).pipe(Effect.scoped)
 
-const graphOf = ({ manifest, step }: ScoreTableOptions): EnergyGraph =>
-  manifest.graphs.find((graph) => graph.step === (step ?? deepestStep(manifest))) ?? manifest.graphs[0]
+const calibrationOf = ({ manifest, calibration }: ScoreTableOptions): Calibration => {
+  const deepest = deepestStep(manifest)
+  return (
+    calibration ?? (manifest.graphs.find(({ step }) => step === deepest) ?? manifest.graphs[0]).calibration
+  )
+}
 
 const judge = (options: ScoreTableOptions) => {
-  const { calibration } = graphOf(options)
+  const calibration = calibrationOf(options)
   const score = makeScore(calibration)
   const share = options.alertShare ?? ALERT_SHARE
   return (energy: number, broken: boolean) => {
@@ -257,7 +261,7 @@ export interface GatherOptions {
 const gathererOf = (options: ScoreTableOptions, table: Opened, { timeColumn }: GatherOptions) => {
   const { names } = table.reader
   return makeGatherer({
-    calibration: graphOf(options).calibration,
+    calibration: calibrationOf(options),
     share: options.alertShare ?? ALERT_SHARE,
     timeColumn: timeColumn ?? timeColumnOf(names.filter((name) => name !== options.label))
   })

@@ -52,6 +52,8 @@ export interface TrainedGraph {
   /** Absent for rows so wide that the table of shares would be larger than the model. */
   readonly explain: Uint8Array | undefined
   readonly calibration: Calibration
+  /** See `Manifest.EnergyGraph`. */
+  readonly firstStage?: ReadonlyArray<number> | undefined
   readonly costPerRow: number
 }
 
@@ -115,18 +117,31 @@ const fitNetworks = async (
 const fuse = async (
   members: Members,
   held: Table,
+  first: Float64Array,
   explainable: boolean,
   signal?: AbortSignal
 ): Promise<TrainedGraph> => {
   const { rows } = await runGraph(membersGraph(members), held, "energies", MEMBERS, signal)
   const curves = fitCurves(rows)
-  return calibrated(
+  const energies = crossFitted(rows)
+  const graph = calibrated(
     "deep",
     fusedScoreGraph(members, curves),
     fusedCost(members),
-    crossFitted(rows),
+    energies,
     (median) => (explainable ? fusedExplainGraph(members, curves, median) : undefined)
   )
+  return { ...graph, firstStage: ranksBy(energies, first) }
+}
+
+/** Place of each row's value in ascending order, the rows themselves in ascending order of `by`. */
+const ranksBy = (by: Float64Array, values: Float64Array): ReadonlyArray<number> => {
+  const ascending = (of: Float64Array) => Array.from(of.keys()).sort((a, b) => of[a] - of[b])
+  const places = new Int32Array(values.length)
+  ascending(values).forEach((row, place) => {
+    places[row] = place
+  })
+  return ascending(by).map((row) => places[row])
 }
 
 /**
@@ -169,15 +184,14 @@ export const trainModel = async (
   options.progress?.("calibrate", 0, heldBack)
   const explainable = encoder.columns.length * inputs.length <= SHARES_MAX
   const score = scoreGraph(encoder, mixture)
-  const fast = calibrated(
-    "fast",
-    score,
-    costPerRow(mixture),
-    Float64Array.from((await runGraph(score, held, "energy", 1, signal)).rows),
-    (median) => (explainable ? explainGraph(encoder, mixture, median) : undefined)
+  const first = Float64Array.from((await runGraph(score, held, "energy", 1, signal)).rows)
+  const fast = calibrated("fast", score, costPerRow(mixture), first, (median) =>
+    explainable ? explainGraph(encoder, mixture, median) : undefined
   )
   const deep =
-    networks === undefined ? [] : [await fuse({ encoder, mixture, ...networks }, held, explainable, signal)]
+    networks === undefined
+      ? []
+      : [await fuse({ encoder, mixture, ...networks }, held, first, explainable, signal)]
   const graphs = [...deep, fast]
   options.progress?.("calibrate", heldBack, heldBack)
   return {

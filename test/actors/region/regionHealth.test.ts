@@ -20,7 +20,16 @@ const status = (more: Partial<CellStatus>): CellStatus => ({
   model: null,
   path: "baseline",
   breaker: "none",
-  counters: { scored: 0, alerts: 0, suppressed: 0, deadLetters: 0, duplicates: 0, late: 0, ahead: 0 },
+  counters: {
+    scored: 0,
+    secondStage: 0,
+    alerts: 0,
+    suppressed: 0,
+    deadLetters: 0,
+    duplicates: 0,
+    late: 0,
+    ahead: 0
+  },
   checkpoint: null,
   startedAt: 0,
   takeoverMillis: 0,

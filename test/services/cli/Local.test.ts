@@ -245,6 +245,7 @@ describe("demo and replay", () => {
                 from: 0,
                 to: 1_700_000_000_000,
                 model: null,
+                secondStage: null,
                 labelled: {
                   anomalies: 1,
                   caught: 1,

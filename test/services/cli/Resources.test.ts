@@ -86,7 +86,16 @@ const cell = {
   model: digest,
   path: "fast",
   breaker: "closed",
-  counters: { scored: 900, alerts: 3, suppressed: 1, deadLetters: 2, duplicates: 0, late: 4, ahead: 0 },
+  counters: {
+    scored: 900,
+    secondStage: 0,
+    alerts: 3,
+    suppressed: 1,
+    deadLetters: 2,
+    duplicates: 0,
+    late: 4,
+    ahead: 0
+  },
   checkpoint: { offset: 880, at, bytes: 4_096, millis: 3 },
   startedAt: at,
   takeoverMillis: 41,

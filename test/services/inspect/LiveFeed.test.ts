@@ -22,9 +22,9 @@ describe("a feed", () => {
     Effect.gen(function* () {
       const feed = yield* LiveFeed
       const { publish } = yield* AlertFeed
-      yield* publish([alertOf(1)])
+      publish([alertOf(1)])
       const texts = yield* feed.texts({})
-      yield* publish([alertOf(2), alertOf(3)])
+      publish([alertOf(2), alertOf(3)])
       const [, second, third] = Chunk.toReadonlyArray(yield* Stream.runCollect(Stream.take(texts, 3)))
       expect(ids([second, third])).toEqual(["flows.0.2.energy", "flows.0.3.energy"])
       expect(second).toMatch(/^id: .+\nevent: alert\ndata: \{.+\}\n\n$/)
@@ -44,9 +44,9 @@ describe("a feed", () => {
     Effect.gen(function* () {
       const feed = yield* LiveFeed
       const { publish } = yield* AlertFeed
-      yield* publish([alertOf(1), alertOf(2), alertOf(3)])
+      publish([alertOf(1), alertOf(2), alertOf(3)])
       const texts = yield* feed.texts({ lastEventId: "flows.0.1.energy" })
-      yield* publish([alertOf(4)])
+      publish([alertOf(4)])
       expect(ids(yield* Stream.runCollect(Stream.take(texts, 4)))).toEqual([
         "flows.0.2.energy",
         "flows.0.3.energy",
@@ -60,7 +60,7 @@ describe("a feed", () => {
       const feed = yield* LiveFeed
       const { publish } = yield* AlertFeed
       const texts = yield* feed.texts({ device: "pump-2" })
-      yield* publish([alertOf(1, "pump-1"), alertOf(2, "pump-2")])
+      publish([alertOf(1, "pump-1"), alertOf(2, "pump-2")])
       expect(ids(yield* Stream.runCollect(Stream.take(texts, 2)))).toEqual(["flows.0.2.energy"])
     }).pipe(Effect.provide(layer))
   )
@@ -115,7 +115,7 @@ describe("over HTTP", () => {
     const { response, next, reader } = await listen(surface)
     expect(response.headers.get("content-type")).toBe("text/event-stream; charset=utf-8")
     expect(await next()).toBe("retry: 2000\n\n")
-    await surface.runtime.runPromise(Effect.flatMap(AlertFeed, ({ publish }) => publish([alertOf(7)])))
+    await surface.runtime.runPromise(Effect.map(AlertFeed, ({ publish }) => publish([alertOf(7)])))
     expect(ids([await next()])).toEqual(["flows.0.7.energy"])
     const stopping = surface.stop()
     expect((await reader.read()).done).toBe(true)

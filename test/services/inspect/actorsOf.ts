@@ -46,7 +46,16 @@ const status = (stream: string, partition: number): CellStatus => ({
   model: null,
   path: "baseline",
   breaker: "none",
-  counters: { scored: 10, alerts: 0, suppressed: 0, deadLetters: 0, duplicates: 0, late: 0, ahead: 0 },
+  counters: {
+    scored: 10,
+    secondStage: 0,
+    alerts: 0,
+    suppressed: 0,
+    deadLetters: 0,
+    duplicates: 0,
+    late: 0,
+    ahead: 0
+  },
   checkpoint: null,
   startedAt: 0,
   takeoverMillis: 12,

@@ -161,7 +161,7 @@ describe("loading", () => {
       [40, -7, 0.1],
       [1e4, 3e-3, 12]
     ]
-    const session = await GraphSession.open(
+    const session = GraphSession.open(
       bytes,
       3,
       probeRows(

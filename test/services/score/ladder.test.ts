@@ -31,6 +31,14 @@ describe("the ladder", () => {
     })
   })
 
+  it("leaves two stages with either energy's breaker, and never gives the deep one every event", () => {
+    const both = ["deep", "fast"] as const
+    expect(chooseRung(declared, both, { deep: open }, true).step).toBe("fast")
+    expect(chooseRung(declared, both, { fast: open }, true).step).toBe("baseline")
+    expect(chooseRung(declared, both, { fast: open }, false).step).toBe("deep")
+    expect(chooseRung(declared, both, { fast: passedBy(open, 6) }, true).step).toBe("deep")
+  })
+
   it("keeps to what is declared, and ends at the rules", () => {
     expect(chooseRung(["rules"], ["fast"], {}).step).toBe("rules")
     expect(chooseRung(["fast"], [], {}).step).toBe("rules")

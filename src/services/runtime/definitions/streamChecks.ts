@@ -1,6 +1,6 @@
 // What a stream definition must keep to beyond its schema: names that refer to each other, and bounds.
 import type { StreamDefinition } from "../../../schema/stream/StreamDefinition.ts"
-import type { StreamPlan } from "../../../schema/stream/StreamPlan.ts"
+import { type StreamPlan, SUSPICIOUS_SHARE } from "../../../schema/stream/StreamPlan.ts"
 import { nearestName } from "./nearestName.ts"
 
 /** A problem of a decoded definition. `at`: character (from 1) inside the text at `path`. */
@@ -34,6 +34,7 @@ export const streamProblems = (definition: StreamDefinition): ReadonlyArray<Defi
   ...identityProblems(definition),
   ...windowProblems(definition),
   ...ladderProblems(definition),
+  ...stageProblems(definition),
   ...ruleNameProblems(definition),
   ...lengthProblems(definition)
 ]
@@ -202,6 +203,42 @@ const ladderProblems = (definition: StreamDefinition): ReadonlyArray<DefinitionP
         ]
       : []
   )
+
+const shareText = (share: number): string => `1 in ${Math.round(1 / share)} events`
+
+const stageProblems = ({ score, ladder, alerts }: StreamDefinition): ReadonlyArray<DefinitionProblem> => {
+  const { stages, suspicious } = score
+  if (stages === "one") {
+    if (suspicious === undefined) return []
+    return [
+      {
+        path: ["score", "suspicious"],
+        message: "nothing goes on to a second stage where there is one stage",
+        fix: "add `stages: two`, or leave it out"
+      }
+    ]
+  }
+  const deep = ladder.indexOf("deep")
+  const fast = ladder.indexOf("fast")
+  const problems: Array<DefinitionProblem> = []
+  if (deep < 0 || fast < deep) {
+    problems.push({
+      path: ["score", "stages"],
+      message: "two stages need `deep` in the ladder, and `fast` after it",
+      fix: "declare `ladder: [deep, fast, baseline, rules]`, or `stages: one`"
+    })
+  }
+  // Without a margin the gate would decide in place of the deep energy.
+  const share = suspicious ?? SUSPICIOUS_SHARE
+  if (share < 2 * alerts.budget) {
+    problems.push({
+      path: ["score", suspicious === undefined ? "stages" : "suspicious"],
+      message: `${shareText(share)} go on to the second stage, and ${shareText(alerts.budget)} may alert`,
+      fix: "let at least twice as many go on as may alert"
+    })
+  }
+  return problems
+}
 
 const ruleNameProblems = (definition: StreamDefinition): ReadonlyArray<DefinitionProblem> => {
   const names = definition.rules.map((rule) => rule.name)

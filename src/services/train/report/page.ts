@@ -17,7 +17,7 @@ export interface Report {
   readonly model: {
     readonly name: string
     readonly digest: string
-    readonly step: "deep" | "fast"
+    readonly step: "deep" | "fast" | "two"
     readonly trainedRows: number
   }
   readonly input: string

@@ -176,6 +176,21 @@ describe("a definition", () => {
       "s.yaml:10:23  ladder.2  `fast` stands in the ladder twice; keep the first"
     ],
     [
+      "rules:\n",
+      "score: { suspicious: 1 in 20 events }\nrules:\n",
+      "s.yaml:10:22  score.suspicious  nothing goes on to a second stage where there is one stage; add `stages: two`, or leave it out"
+    ],
+    [
+      "rules:\n",
+      "score: { stages: two }\nladder: [fast, deep, rules]\nrules:\n",
+      "s.yaml:10:18  score.stages  two stages need `deep` in the ladder, and `fast` after it; declare `ladder: [deep, fast, baseline, rules]`, or `stages: one`"
+    ],
+    [
+      "rules:\n",
+      "score: { stages: two, suspicious: 1 in 6000 events }\nrules:\n",
+      "s.yaml:10:35  score.suspicious  1 in 6000 events go on to the second stage, and 1 in 10000 events may alert; let at least twice as many go on as may alert"
+    ],
+    [
       "count: true",
       "sum: bytesOut",
       "s.yaml:9:37  windows.0.sum  `bytesOut` is no declared field; sum one of: bytesIn"
