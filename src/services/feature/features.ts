@@ -5,8 +5,8 @@ import type { BaselineEnergy, BaselineEvidence, CellState, Folded } from "../../
 import { type DeviceColumns, DeviceFlag } from "../../schema/event/DeviceColumns.ts"
 import type { FeatureSpec } from "../../schema/model/FeatureSpec.ts"
 import { type StreamPlan, WINDOW_BUCKETS } from "../../schema/stream/StreamPlan.ts"
+import { logOnePlus } from "../runtime/logarithm.ts"
 import { offerEvent } from "./fleet.ts"
-import { logOnePlus } from "./logarithm.ts"
 import { makeNumbers, type Numbers, readNumbers, teachNumbers } from "./numbers.ts"
 import { layOutRow, type RowLayout } from "./rowLayout.ts"
 import {

@@ -2,8 +2,8 @@
 import type { FleetStatistics } from "../../schema/event/CellState.ts"
 import type { DeviceColumns } from "../../schema/event/DeviceColumns.ts"
 import type { StreamPlan } from "../../schema/stream/StreamPlan.ts"
+import { logOnePlus } from "../runtime/logarithm.ts"
 import { countRepeat, repeatNats } from "./fleet.ts"
-import { logOnePlus } from "./logarithm.ts"
 
 /** Events in which a run of equal values is taken as normal without more ado. */
 const RUN_LEARNING_EVENTS = 200

@@ -1,12 +1,15 @@
 // The baseline energy: how far an event lies from its device's own past, without any model.
 import type { BaselineEnergy, BaselineEvidence } from "../../schema/event/CellState.ts"
 import type { StreamPlan } from "../../schema/stream/StreamPlan.ts"
+import { logFromOne } from "../runtime/logarithm.ts"
 
 /** Degrees of freedom of a signal's Student t: heavy tails, so that one wild signal doesn't drown the others. */
 export const FREEDOM = 20
 const NATS = (FREEDOM + 1) / 2
 /** Mean term of independent standard normal residuals with their drift, by simulation of 3 million. */
 const NUMBER_USUAL = 0.6201862418987505
+/** Products from here on, and those that are no number, are left to the built-in logarithm. */
+const LARGE = 1e300
 /** Terms whose product stays below the largest double: each is at most 1 + 20². */
 const PRODUCT_TERMS = 64
 
@@ -42,7 +45,7 @@ export const makeBaselineEnergy = (plan: StreamPlan): BaselineEnergy => {
         if (mixed && isBoolean[k] === 1) odds *= 1 + squared[k]
         else product *= 1 + squared[k] * part
       }
-      energy += nats * Math.log(product)
+      energy += nats * (product < LARGE ? logFromOne(product) : Math.log(product))
       if (odds !== 1) energy += Math.log(odds)
     }
     return energy

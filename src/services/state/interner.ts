@@ -57,6 +57,89 @@ const hashOf = (bytes: Uint8Array, start: number, end: number, seed: number): nu
   return mix(hash ^ Math.imul(word, 0x9e3779b1))
 }
 
+/** As `hashOf`, of bytes over which `view` lies, four at a time. */
+const hashOfView = (view: DataView, start: number, end: number, seed: number): number => {
+  let hash = seed ^ (end - start)
+  let i = start
+  for (; i + 4 <= end; i += 4) {
+    hash = Math.imul(hash ^ Math.imul(view.getInt32(i, true), 0x9e3779b1), 0x85ebca6b)
+    hash = (hash << 13) | (hash >>> 19)
+  }
+  let word = 0
+  for (; i < end; i++) word = (word << 8) | view.getUint8(i)
+  return mix(hash ^ Math.imul(word, 0x9e3779b1))
+}
+
+/** Are `length` bytes of a from `at` and of b from `start` the same? */
+const sameBytes = (a: DataView, at: number, b: DataView, start: number, length: number): boolean => {
+  if (length < 4) {
+    for (let k = 0; k < length; k++) if (a.getUint8(at + k) !== b.getUint8(start + k)) return false
+    return true
+  }
+  // The last word ends with the text and may overlap the one before.
+  const last = length - 4
+  for (let k = 0; k < last; k += 4) if (a.getInt32(at + k) !== b.getInt32(start + k)) return false
+  return a.getInt32(at + last) === b.getInt32(start + last)
+}
+
+/**
+ * Id of the string view[start, end) where the slots from its own on show it before an empty one, −1 where they don't.
+ * The module's own function, and not made per interner, for speed: see `ingest/flatObject.ts`.
+ */
+const knownId = (
+  table: Uint32Array,
+  starts: Uint32Array,
+  arena: DataView,
+  view: DataView,
+  start: number,
+  end: number,
+  hash: number
+): number => {
+  const size = table.length
+  const length = end - start
+  const tag = hash & 0xff
+  let slot = Math.floor((hash >>> 0) * (size / 4_294_967_296))
+  for (;;) {
+    const entry = table[slot]
+    if (entry === 0) return -1
+    if (entry >>> 24 === tag) {
+      const id = (entry & 0xff_ffff) - 1
+      const at = starts[id]
+      if (starts[id + 1] - at === length && sameBytes(arena, at, view, start, length)) return id
+    }
+    if (++slot === size) slot = 0
+  }
+}
+
+const hashes = new Int32Array(AHEAD)
+const places = new Int32Array(AHEAD)
+
+/** Hashes texts [from, to), at most `AHEAD`, and fetches what leads to them. */
+const lookAhead = (
+  table: Uint32Array,
+  starts: Uint32Array,
+  arena: DataView,
+  view: DataView,
+  from: number,
+  to: number,
+  textStarts: Int32Array,
+  textEnds: Int32Array,
+  seed: number
+): void => {
+  const count = to - from
+  for (let i = 0; i < count; i++) {
+    hashes[i] = hashOfView(view, textStarts[from + i], textEnds[from + i], seed)
+  }
+  // One short loop for each step to the text, in which no load waits for another: the misses overlap.
+  const scale = table.length / 4_294_967_296
+  for (let i = 0; i < count; i++) {
+    const entry = table[Math.floor((hashes[i] >>> 0) * scale)] & 0xff_ffff
+    places[i] = entry === 0 ? 0 : entry - 1
+  }
+  for (let i = 0; i < count; i++) places[i] = starts[places[i]]
+  for (let i = 0; i < count; i++) places[i] = arena.getUint8(places[i])
+}
+
 /**
  * An interner of at most `max` strings of at most 65,535 bytes each (−1 for a longer one). About
  * length + 10 bytes of memory per string: start (4), slot (4, table at most three quarters full), slack.
@@ -67,6 +150,7 @@ export const makeInterner = (options: InternerOptions = {}): ArenaInterner => {
   const decoder = new TextDecoder()
   let count = 0
   let arena = new Uint8Array(1_024)
+  let arenaView = new DataView(arena.buffer)
   /** Start of each string and, one past the last, the end of the arena's use. */
   let starts = new Uint32Array(65)
   /** 0 = empty; else tag (8 bits of the hash) above id + 1 (24 bits). */
@@ -113,6 +197,7 @@ export const makeInterner = (options: InternerOptions = {}): ArenaInterner => {
       const grown = new Uint8Array(grownLength(arena.length, used + length))
       grown.set(arena.subarray(0, used))
       arena = grown
+      arenaView = new DataView(arena.buffer)
     }
     if (count + 2 > starts.length) {
       const grown = new Uint32Array(grownLength(starts.length, count + 2))
@@ -143,27 +228,15 @@ export const makeInterner = (options: InternerOptions = {}): ArenaInterner => {
   const intern = (bytes: Uint8Array, start: number, end: number): number =>
     internHashed(bytes, start, end, hashOf(bytes, start, end, seed))
 
-  const hashes = new Int32Array(AHEAD)
-  const places = new Int32Array(AHEAD)
-
   const internMany: Interner["internMany"] = (bytes, from, to, textStarts, textEnds, ids) => {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     for (let block = from; block < to; block += AHEAD) {
       const stop = Math.min(to, block + AHEAD)
-      const size = table.length
+      lookAhead(table, starts, arenaView, view, block, stop, textStarts, textEnds, seed)
       for (let i = block; i < stop; i++) {
-        hashes[i - block] = hashOf(bytes, textStarts[i], textEnds[i], seed)
-      }
-      // One short loop for each step to the text, in which no load waits for another: the misses overlap.
-      const count = stop - block
-      const scale = size / 4_294_967_296
-      for (let i = 0; i < count; i++) {
-        const entry = table[Math.floor((hashes[i] >>> 0) * scale)] & 0xff_ffff
-        places[i] = entry === 0 ? 0 : entry - 1
-      }
-      for (let i = 0; i < count; i++) places[i] = starts[places[i]]
-      for (let i = 0; i < count; i++) places[i] = arena[places[i]]
-      for (let i = block; i < stop; i++) {
-        ids[i] = internHashed(bytes, textStarts[i], textEnds[i], hashes[i - block])
+        const hash = hashes[i - block]
+        const id = knownId(table, starts, arenaView, view, textStarts[i], textEnds[i], hash)
+        ids[i] = id >= 0 ? id : internHashed(bytes, textStarts[i], textEnds[i], hash)
       }
     }
   }

@@ -1,7 +1,7 @@
 // The table's logarithms against the built-in ones, over the whole range and at its seams.
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { logFromOne, logOnePlus } from "../../../src/services/feature/logarithm.ts"
+import { logFromOne, logOnePlus } from "../../../src/services/runtime/logarithm.ts"
 
 /** Doubles ≥ 1 by exponent and mantissa, so that every scale is met equally often. */
 const fromOne = fc
