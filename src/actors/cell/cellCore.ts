@@ -286,6 +286,7 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
       })
       return rows
     },
+    energiesOf,
     energyOf: (event: number, step: Step): number => energiesOf(step)[event],
     pvalueOf: (value: number, by: ScoredBy): number => judgeOf(by).pvalue(state.energies, value),
     /** Did the event's energy reach the device's threshold when it was decided, whether or not it alerted? */

@@ -1,5 +1,8 @@
 // The last scores of a cell, for inspection: a ring over all devices, and a longer memory for devices being watched.
+import { EventFlag } from "../../schema/event/Batch.ts"
 import type { Step } from "../../schema/stream/StreamDefinition.ts"
+
+const REPEATED = EventFlag.duplicate | EventFlag.conflict
 
 /** Scores of all devices that are kept. */
 const RING = 16_384
@@ -20,11 +23,16 @@ export interface RecentRow {
 /** What a slice has decided, as far as this memory needs it. */
 export interface ScoredSlice {
   readonly count: number
-  readonly events: { readonly record: Int32Array; readonly device: Int32Array; readonly time: Float64Array }
+  readonly events: {
+    readonly record: Int32Array
+    readonly device: Int32Array
+    readonly time: Float64Array
+    readonly flags: Uint8Array
+  }
   readonly alertCount: number
   readonly alertEvent: (index: number) => number
-  readonly isRepeat: (event: number) => boolean
-  readonly energyOf: (event: number, step: Step) => number
+  /** By event. */
+  readonly energiesOf: (step: Step) => Float32Array
   readonly staging: { readonly staged: boolean }
   readonly pathOf: (event: number) => Step
 }
@@ -54,15 +62,16 @@ export const makeRecentScores = (): RecentScores => {
   const remember = (offsets: Float64Array, slice: ScoredSlice, step: Step): void => {
     const alerts = new Set<number>()
     for (let i = 0; i < slice.alertCount; i++) alerts.add(slice.alertEvent(i))
+    const energies = slice.energiesOf(step)
     for (let i = 0; i < slice.count; i++) {
       const kept = watched.get(slice.events.device[i])
-      if (kept === undefined || slice.isRepeat(i)) continue
+      if (kept === undefined || (slice.events.flags[i] & REPEATED) !== 0) continue
       kept.unshift({
         offset: offsets[slice.events.record[i]],
         time: slice.events.time[i],
         path: slice.pathOf(i),
         staged: slice.staging.staged,
-        energy: slice.energyOf(i, step),
+        energy: energies[i],
         alerted: alerts.has(i)
       })
       if (kept.length > WATCHED_SCORES) kept.pop()
@@ -75,14 +84,15 @@ export const makeRecentScores = (): RecentScores => {
       const { staged } = slice.staging
       const code = steps.indexOf(step)
       const begin = next
+      const energies = slice.energiesOf(step)
       for (let i = Math.max(0, count - RING); i < count; i++) {
-        device[next] = slice.isRepeat(i) ? -1 : events.device[i]
+        device[next] = (events.flags[i] & REPEATED) !== 0 ? -1 : events.device[i]
         offset[next] = offsets[events.record[i]]
         time[next] = events.time[i]
-        energy[next] = slice.energyOf(i, step)
+        energy[next] = energies[i]
         path[next] = staged ? STAGED + (slice.pathOf(i) === "deep" ? 0 : 1) : code
         alerted[next] = 0
-        next = (next + 1) % RING
+        if (++next === RING) next = 0
       }
       if (count <= RING) {
         for (let i = 0; i < slice.alertCount; i++) alerted[(begin + slice.alertEvent(i)) % RING] = 1
