@@ -74,8 +74,11 @@ export const applyChange = (context: SliceContext, commandId: string, change: Ce
             context.over = error
           })
         )
-        if (recorded.fresh && from <= core.nextOffset) yield* applyRecorded(context, recorded.command)
-        else if (recorded.fresh) context.commands.push(recorded.command)
+        // In its turn: a checkpoint at this very offset leaves what was commanded here before to be brought in again.
+        if (recorded.fresh) context.commands.push(recorded.command)
+        while (context.commands.length > 0 && context.commands[0].fromOffset <= core.nextOffset) {
+          yield* applyRecorded(context, context.commands.shift()!)
+        }
         return recorded
       })
     )
