@@ -11,6 +11,7 @@ import { AlertId } from "../src/schema/Ids.ts"
 import { StreamDefinition } from "../src/schema/stream/StreamDefinition.ts"
 import type { Alert } from "../src/schema/verdict/Alert.ts"
 import { defaultConfig } from "../src/services/runtime/Settings.ts"
+import { Checkpoint } from "../src/services/state/Checkpoint.ts"
 import { Projections } from "../src/services/state/Projections.ts"
 import { flowsDefinition, numbers } from "./flows.ts"
 import { type Question, quantile, type Row, round, summaryOf } from "./report.ts"
@@ -85,12 +86,16 @@ const turnsOf = (work: Effect.Effect<void>) =>
 const definition = Schema.decodeUnknownSync(StreamDefinition)(flowsDefinition("flows", CELLS))
 
 const play = Effect.gen(function* () {
-  const emitters = yield* Effect.forEach(Array.from({ length: CELLS }), () => makeEmitter("bench"))
+  const store = yield* Checkpoint
+  const emitters = yield* Effect.forEach(Array.from({ length: CELLS }), (_, partition) => {
+    const key = { stream: "flows", partition }
+    return Effect.flatMap(store.claim(key, "bench"), (epoch) => makeEmitter("bench", key, epoch))
+  })
   const projections = yield* Projections
   let offset = 0
   const next = (count: number, deviceOf: (n: number) => string) =>
     Array.from({ length: count }, (_, n) => alertAt(offset++, deviceOf(n)))
-  const flushed = Effect.forEach(emitters, (emitter) => emitter.flushed, { discard: true })
+  const flushed = Effect.orDie(Effect.forEach(emitters, (emitter) => emitter.flushed, { discard: true }))
   const flood = (count: number, deviceOf: (n: number) => string) => {
     const alerts = next(count, deviceOf)
     return Effect.forEach(

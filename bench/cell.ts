@@ -80,7 +80,8 @@ const cellPass = (loaded: LoadedModel, batches: ReadonlyArray<RecordBatch>, id: 
       // Only a breaker that moves writes, and none does: a pass with a failure is refused below.
       store: {} as Checkpoint["Type"],
       metrics: yield* Metrics,
-      settings: defaultConfig
+      settings: defaultConfig,
+      over: undefined
     }
     let turn = 0
     const pass: Pass = () =>

@@ -23,8 +23,11 @@ const walk = (dir) =>
 const sources = [
   ...walk(join(root, "src")).map((file) => [file, join(out, relative(join(root, "src"), file))]),
   ...walk(join(root, "bench")).map((file) => [file, join(out, "bench", relative(join(root, "bench"), file))]),
-  // Benches start the same broker that tests do.
-  [join(root, "test", "support", "kafka.ts"), join(out, "test", "support", "kafka.ts")]
+  // Benches start the same broker that tests do; the simulation is also a program of its own.
+  ...[
+    ...["folding.ts", "kafka.ts", "stateOf.ts"].map((name) => join(root, "test", "support", name)),
+    ...walk(join(root, "test", "simulation")).filter((file) => !file.endsWith(".test.ts"))
+  ].map((file) => [file, join(out, relative(root, file))])
 ]
 
 const compilerOptions = {
@@ -35,11 +38,11 @@ const compilerOptions = {
   inlineSourceMap: false
 }
 
-// bench/ sits beside src/ in the repository and below it in dist/, so "../src/x.ts" becomes "../x.js".
-const rewrite = (code, isBench) =>
+// bench/ and test/ sit beside src/ in the repository and below it in dist/, so "../src/x.ts" becomes "../x.js".
+const rewrite = (code, beside) =>
   code.replace(
     /((?:from|import)\s*\(?\s*["'])(\.{1,2}\/[^"']+?)\.ts(["'])/g,
-    (_, head, path, tail) => `${head}${isBench ? path.replace(/^((?:\.\.\/)+)src\//, "$1") : path}.js${tail}`
+    (_, head, path, tail) => `${head}${beside ? path.replace(/^((?:\.\.\/)+)src\//, "$1") : path}.js${tail}`
   )
 
 const stampFile = join(root, ".cache", "build.json")
@@ -52,10 +55,9 @@ for (const [file, target] of sources) {
   const key = relative(root, file)
   stamps[key] = createHash("sha256").update(text).digest("hex")
   if (before[key] === stamps[key] && existsSync(js)) continue
-  const isBench = key.startsWith("bench")
   const result = ts.transpileModule(text, { compilerOptions, fileName: file })
   mkdirSync(dirname(js), { recursive: true })
-  writeFileSync(js, rewrite(result.outputText, isBench))
+  writeFileSync(js, rewrite(result.outputText, !key.startsWith("src")))
   emitted++
 }
 for (const key of Object.keys(before)) {

@@ -47,10 +47,13 @@ export const checkpointSuite = (name: string, layer: Layer.Layer<Checkpoint, unk
     it.scoped("gives every claim a higher epoch, also to the same owner", () =>
       Effect.gen(function* () {
         const store = yield* Checkpoint
+        expect(yield* store.epoch(key(0))).toBe(0)
         expect(yield* store.claim(key(0), "a")).toBe(1)
         expect(yield* store.claim(key(0), "a")).toBe(2)
         expect(yield* store.claim(key(0), "b")).toBe(3)
         expect(yield* store.claim(key(1), "b")).toBe(1)
+        expect(yield* store.epoch(key(0))).toBe(3)
+        expect(yield* store.epoch(key(1))).toBe(1)
       }).pipe(Effect.provide(layer))
     )
 

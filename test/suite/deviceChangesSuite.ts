@@ -104,8 +104,16 @@ const listed = Effect.gen(function* () {
   return { alerts: alerts.items.toReversed(), incidents: incidents.items.toReversed() }
 })
 
+/** Makes the stored record of a device of stream `flows` one that can't be read. */
+type Spoil = (device: string) => Effect.Effect<void, unknown, SqlClient.SqlClient>
+
+const spoilInSql: Spoil = (device) =>
+  Effect.flatMap(SqlClient.SqlClient, (sql) =>
+    Effect.asVoid(sql`UPDATE device SET record_json = '{}' WHERE device = ${device}`)
+  )
+
 /** `database` gives an empty database each time that it is built. */
-export const deviceChangesSuite = (name: string, database: Database) => {
+export const deviceChangesSuite = (name: string, database: Database, spoil = spoilInSql) => {
   const layer = layerOf(database)
 
   describe(`DeviceChanges on ${name}`, () => {
@@ -196,9 +204,8 @@ export const deviceChangesSuite = (name: string, database: Database) => {
     it.scopedLive("says of a record that can't be read that it can't, and goes on with others", () =>
       Effect.gen(function* () {
         const changes = yield* DeviceChanges
-        const sql = yield* SqlClient.SqlClient
         yield* changes.takeAlerts([alert(1, "d-1")])
-        yield* sql`UPDATE device SET record_json = '{}' WHERE device = 'd-1'`
+        yield* spoil("d-1")
         const error = yield* Effect.flip(changes.takeAlerts([alert(2, "d-1")]))
         expect(error).toBeInstanceOf(StorageUnavailable)
         yield* changes.takeAlerts([alert(3, "d-2")])

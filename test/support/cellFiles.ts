@@ -5,16 +5,13 @@ import { SqlClient } from "@effect/sql"
 import { SqliteClient } from "@effect/sql-sqlite-node"
 import { Effect, Layer } from "effect"
 import { restoreCell } from "../../src/actors/cell/CellPersistence.ts"
-import type { CellCore } from "../../src/actors/cell/cellCore.ts"
 import type { StreamPlan } from "../../src/schema/stream/StreamPlan.ts"
 import { EmbeddedLog } from "../../src/services/ingest/EmbeddedLog.ts"
 import { EventLog } from "../../src/services/ingest/EventLog.ts"
 import { layerSqlite } from "../../src/services/runtime/Database.ts"
 import { type RunnerConfig, Settings } from "../../src/services/runtime/Settings.ts"
-import { encodeCellState } from "../../src/services/state/cellState.ts"
-import { encodePage } from "../../src/services/state/delta.ts"
-import { encodeIdPage } from "../../src/services/state/idWindow.ts"
 import * as SqlCheckpoint from "../../src/services/state/SqlCheckpoint.ts"
+import { stateOf } from "./stateOf.ts"
 
 export interface LoggedRecord {
   readonly partition: number
@@ -141,33 +138,6 @@ export const rewind = async (from: string, to: string, options: { readonly log: 
     yield* sql`DELETE FROM commits`
   })
   await Effect.runPromise(empty.pipe(Effect.provide(SqliteClient.layer({ filename: join(to, "log.db") }))))
-}
-
-/** A cell's whole state as text that can be compared and, where it differs, read. */
-export const stateOf = (core: CellCore) => {
-  const { columns, deviceIds, state } = core
-  const devices: Record<string, string> = {}
-  for (let row = 0; row < columns.count; row++) {
-    devices[deviceIds.text(row)] = Buffer.from(encodePage(columns, deviceIds, row, row + 1)).toString(
-      "base64"
-    )
-  }
-  const idPages = Math.ceil(Math.min(state.ids.written, state.ids.capacity) / 4_096)
-  return {
-    nextOffset: core.nextOffset,
-    model: core.modelDigest,
-    devices,
-    cell: Buffer.from(encodeCellState(state)).toString("base64"),
-    ids: Array.from({ length: idPages }, (_, page) =>
-      Buffer.from(encodeIdPage(state.ids, page)).toString("base64")
-    ),
-    dictionaries: core.categoryIds.map((interner) =>
-      Array.from({ length: interner.count }, (_, id) => interner.text(id))
-    ),
-    open: Object.entries(core.breakers)
-      .filter(([, breaker]) => breaker.state !== "closed")
-      .map(([step]) => step)
-  }
 }
 
 /** The state of every cell of a stopped runner, as its last checkpoint has it. */

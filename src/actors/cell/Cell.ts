@@ -1,6 +1,6 @@
 // The actor of one partition: one supervised fiber runs the hot loop, questions and commands reach it meanwhile.
 import { Entity, Sharding } from "@effect/cluster"
-import { Cause, Duration, Effect, Exit, Schedule } from "effect"
+import { Duration, Effect } from "effect"
 import { CellProtocol, CellUnavailable } from "../../schema/protocol/CellProtocol.ts"
 import type { Verdict } from "../../schema/verdict/Verdict.ts"
 import { Asks } from "../../services/observe/Asks.ts"
@@ -8,12 +8,8 @@ import { parseCellId } from "../../services/runtime/Cells.ts"
 import { Settings } from "../../services/runtime/Settings.ts"
 import { Streams } from "../../services/runtime/Streams.ts"
 import { makeCellHandle } from "./CellHandle.ts"
-import { runCell } from "./CellLoop.ts"
+import { superviseCell } from "./CellSupervisor.ts"
 import { describeDevice, listDevices } from "./deviceView.ts"
-import { PoisonRecord } from "./PoisonRecord.ts"
-
-/** Failures of one record, each with its own restart from the checkpoint, until it goes to the dead letters. */
-const POISON_ATTEMPTS = 3
 
 const build = Effect.gen(function* () {
   const address = yield* Entity.CurrentAddress
@@ -27,30 +23,8 @@ const build = Effect.gen(function* () {
     return yield* Effect.dieMessage(`cell ${address.entityId}: this runner serves no stream ${stream}`)
   }
   const handle = yield* makeCellHandle(served, partition)
-  const backOff = Schedule.exponential(settings.cell.restartDelayMin).pipe(
-    Schedule.modifyDelay((_, delay) => Duration.min(delay, Duration.millis(settings.cell.restartDelayMax))),
-    Schedule.jittered,
-    // Half a minute without a failure and the next one starts from the shortest wait again.
-    Schedule.resetAfter("30 seconds")
-  )
-
-  /** Whatever ends a run ends only that run: the next one starts from the checkpoint. */
-  const supervised = runCell(handle, served, partition).pipe(
-    Effect.exit,
-    Effect.flatMap((exit) => {
-      if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return Effect.interrupt
-      const defect = Cause.squash(exit.cause)
-      if (defect instanceof PoisonRecord) return handle.poisoned(defect, POISON_ATTEMPTS)
-      return handle.failed(exit.cause)
-    }),
-    Effect.zipRight(Effect.fail("again" as const)),
-    // A cell whose shard has gone does not claim it back from its new owner.
-    Effect.retry({
-      schedule: backOff,
-      while: () => sharding.hasShardId(address.shardId)
-    }),
-    Effect.ignore
-  )
+  // A cell whose shard has gone does not claim it back from its new owner.
+  const supervised = superviseCell(handle, served, partition, () => sharding.hasShardId(address.shardId))
   // Registered first, so run last: what the loop reports while it stops is forgotten, too.
   yield* Effect.addFinalizer(() => Effect.sync(handle.forget))
   yield* Effect.forkScoped(supervised.pipe(Effect.annotateLogs({ stream, partition })))

@@ -1,6 +1,6 @@
 // Changes to a cell's behaviour: recorded with the offset from which they hold, then brought into force.
 import { Effect } from "effect"
-import { type CellChange, CommandRefused } from "../../schema/protocol/CellProtocol.ts"
+import { type CellChange, CellUnavailable, CommandRefused } from "../../schema/protocol/CellProtocol.ts"
 import type { Step } from "../../schema/stream/StreamDefinition.ts"
 import type { CommandKind } from "../../services/observe/Metrics.ts"
 import { closedBreaker } from "../../services/score/breaker.ts"
@@ -46,7 +46,11 @@ const commandKinds: Readonly<Partial<Record<CellChange["_tag"], CommandKind>>> =
 export const applyChange = (context: SliceContext, commandId: string, change: CellChange) =>
   Effect.gen(function* () {
     const { core, key, epoch, store } = context
-    if ("device" in change && core.deviceRow(change.device) < 0 && change._tag === "Override") {
+    if (context.over !== undefined) return yield* context.over
+    if (change._tag === "Override" && core.deviceRow(change.device) < 0) {
+      if (core.nextOffset < context.replayUntil) {
+        return yield* new CellUnavailable({ ...key, detail: "it reads again what it had not checkpointed" })
+      }
       return yield* new CommandRefused({
         reason: "unknown-device",
         detail: `stream ${key.stream} has no device ${change.device}; an override is for a device that was seen`
@@ -63,9 +67,18 @@ export const applyChange = (context: SliceContext, commandId: string, change: Ce
     const { command, fresh } = yield* Effect.uninterruptible(
       Effect.gen(function* () {
         const from = Math.max(0, core.nextOffset, context.replayUntil)
-        const recorded = yield* store.record(key, epoch, commandId, from, change)
-        if (recorded.fresh && from <= core.nextOffset) yield* applyRecorded(context, recorded.command)
-        else if (recorded.fresh) context.commands.push(recorded.command)
+        // It may be recorded and nobody heard of it: then it holds from here, and a run that goes on without it
+        // would do what no replay does. The next run finds out.
+        const recorded = yield* Effect.tapError(store.record(key, epoch, commandId, from, change), (error) =>
+          Effect.sync(() => {
+            context.over = error
+          })
+        )
+        // In its turn: a checkpoint at this very offset leaves what was commanded here before to be brought in again.
+        if (recorded.fresh) context.commands.push(recorded.command)
+        while (context.commands.length > 0 && context.commands[0].fromOffset <= core.nextOffset) {
+          yield* applyRecorded(context, context.commands.shift()!)
+        }
         return recorded
       })
     )

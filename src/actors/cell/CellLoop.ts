@@ -63,7 +63,7 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
       })
       const bounds = yield* reader.bounds
       if (restored.core.nextOffset < 0) restored.core.nextOffset = bounds.earliest
-      const emitter = yield* makeEmitter(settings.region)
+      const emitter = yield* makeEmitter(settings.region, key, epoch)
       const model = yield* makeCellModel(restored.core)
       if (restored.core.modelDigest !== null) yield* model.use(restored.core.modelDigest)
       const context: SliceContext = {
@@ -80,7 +80,8 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
         model,
         store,
         metrics,
-        settings
+        settings,
+        over: undefined
       }
       const snapshot = Effect.sync(() => takeSnapshot(key, epoch, restored))
       /** Stores a snapshot, once everything that the cell has sent out up to there is durable. */
@@ -155,8 +156,10 @@ const loop = (
             fetched,
             Effect.suspend(() => reader.fetch(wait))
           )
-      if (batch === undefined) handle.idle()
-      else {
+      if (batch === undefined) {
+        handle.idle()
+        if (context.over !== undefined) return yield* context.over
+      } else {
         let from = 0
         do {
           if (!lock.tryEnter(me)) yield* lock.enter(me)
@@ -221,23 +224,26 @@ const nextSlice = (
   batch: RecordBatch,
   from: number
 ): Effect.Effect<number, StorageUnavailable | Fenced> =>
-  context.commands.length === 0 && batch.unreadable.length === 0
-    ? takeSlice(handle, context, batch, from, batch.count)
-    : Effect.gen(function* () {
-        const { commands } = context
-        let to = from
-        if (from < batch.count) {
-          const offset = batch.offsets[from]
-          yield* buryUpTo(context, batch, offset)
-          yield* applyDue(context, offset)
-          to = batch.count
-          if (commands.length > 0) to = firstRowFrom(batch.offsets, from, to, commands[0].fromOffset)
-          for (const stretch of batch.unreadable) {
-            if (stretch.firstOffset > offset) to = firstRowFrom(batch.offsets, from, to, stretch.firstOffset)
+  context.over !== undefined
+    ? context.over
+    : context.commands.length === 0 && batch.unreadable.length === 0
+      ? takeSlice(handle, context, batch, from, batch.count)
+      : Effect.gen(function* () {
+          const { commands } = context
+          let to = from
+          if (from < batch.count) {
+            const offset = batch.offsets[from]
+            yield* buryUpTo(context, batch, offset)
+            yield* applyDue(context, offset)
+            to = batch.count
+            if (commands.length > 0) to = firstRowFrom(batch.offsets, from, to, commands[0].fromOffset)
+            for (const stretch of batch.unreadable) {
+              if (stretch.firstOffset > offset)
+                to = firstRowFrom(batch.offsets, from, to, stretch.firstOffset)
+            }
           }
-        }
-        return yield* takeSlice(handle, context, batch, from, to)
-      })
+          return yield* takeSlice(handle, context, batch, from, to)
+        })
 
 /** Up to one slice of the rows [from, to), and where they are the batch's last what lies behind them. */
 const takeSlice = (

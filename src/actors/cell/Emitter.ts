@@ -1,5 +1,6 @@
 // Takes a cell's alerts and dead letters out of the hot loop and to where they belong, in order, until they are there.
 import { Cause, Deferred, Effect, Exit, Schedule, type Scope } from "effect"
+import { Fenced } from "../../schema/error/StorageError.ts"
 import type { DeadLetter } from "../../schema/event/DeadLetter.ts"
 import type { Alert } from "../../schema/verdict/Alert.ts"
 import { alertCloudEvent } from "../../schema/verdict/alertCloudEvent.ts"
@@ -7,6 +8,7 @@ import { DeadLetters } from "../../services/ingest/DeadLetters.ts"
 import { EventLog } from "../../services/ingest/EventLog.ts"
 import { AlertFeed } from "../../services/observe/AlertFeed.ts"
 import { onward } from "../../services/runtime/atOnce.ts"
+import { type CellKey, Checkpoint } from "../../services/state/Checkpoint.ts"
 import { DeviceChanges } from "../../services/state/DeviceChanges.ts"
 
 /** Topic of alerts as CloudEvents, keyed by device. */
@@ -20,7 +22,7 @@ const SLICES_AT_ONCE = 64
 const again = Schedule.exponential("50 millis").pipe(Schedule.union(Schedule.spaced("5 seconds")))
 
 /** The end of a lane as a defect: an interruption that passed for the cell's own would end it for good. */
-const endOf = (exit: Exit.Exit<never>): Cause.Cause<never> =>
+const endOf = (exit: Exit.Exit<never, Fenced>): Cause.Cause<Fenced> =>
   Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)
     ? exit.cause
     : Cause.die(new Error("the emitter has stopped"))
@@ -35,24 +37,32 @@ export interface Emitter {
   readonly offer: (slice: Slice) => void
   /** Waits while too much waits; done at once where not. */
   readonly room: () => Effect.Effect<void>
-  /** Completes when all that was offered before is durable where it belongs; dies as `broken` does. */
-  readonly flushed: Effect.Effect<void>
-  /** Never completes, and dies of what its own code failed on: nothing leaves any more, and the cell must start anew. */
-  readonly broken: Effect.Effect<never>
+  /** Completes when all that was offered before is durable where it belongs; ends as `broken` does. */
+  readonly flushed: Effect.Effect<void, Fenced>
+  /**
+   * Never completes; fails where a newer owner has come, and dies of what its own code failed on: nothing leaves any
+   * more, and the cell must start anew.
+   */
+  readonly broken: Effect.Effect<never, Fenced>
   /** Why output is stuck, if it is. */
   readonly stuck: () => string | undefined
 }
 
+/** A slice's output with its number, counted from 1. */
+interface Numbered extends Slice {
+  readonly number: number
+}
+
 /**
  * Sends slices in order, as many together as are there; whoever offers waits for room where too many do. `broken`
- * hears of the end, which only a defect brings before the scope closes.
+ * hears of the end, which only a newer owner or a defect brings before the scope closes.
  */
 const makeLane = <R>(
-  broken: Deferred.Deferred<never>,
-  send: (slices: ReadonlyArray<Slice>) => Effect.Effect<void, never, R>
+  broken: Deferred.Deferred<never, Fenced>,
+  send: (slices: ReadonlyArray<Numbered>) => Effect.Effect<void, Fenced, R>
 ) =>
   Effect.gen(function* () {
-    const queue: Array<Slice> = []
+    const queue: Array<Numbered> = []
     let offered = 0
     let done = 0
     let bell: (() => void) | undefined
@@ -87,7 +97,7 @@ const makeLane = <R>(
       Effect.forkScoped
     )
     return {
-      offer: (slice: Slice): void => {
+      offer: (slice: Numbered): void => {
         offered++
         queue.push(slice)
         const ring = bell
@@ -100,13 +110,20 @@ const makeLane = <R>(
   })
 
 export const makeEmitter = (
-  region: string
-): Effect.Effect<Emitter, never, Scope.Scope | EventLog | AlertFeed | DeadLetters | DeviceChanges> =>
+  region: string,
+  key: CellKey,
+  epoch: number
+): Effect.Effect<
+  Emitter,
+  never,
+  Scope.Scope | EventLog | AlertFeed | DeadLetters | DeviceChanges | Checkpoint
+> =>
   Effect.gen(function* () {
     const log = yield* EventLog
     const feed = yield* AlertFeed
     const deadLetters = yield* DeadLetters
     const changes = yield* DeviceChanges
+    const store = yield* Checkpoint
     const encoder = new TextEncoder()
     /** What does not work at the moment, by what it is for: one may go on while another waits. */
     const stuck = new Map<string, string>()
@@ -139,36 +156,63 @@ export const makeEmitter = (
         }))
       )
 
-    const sendRecords = (slices: ReadonlyArray<Slice>) => {
-      const alerts = slices.flatMap((slice) => slice.alerts)
-      const letters = slices.flatMap((slice) => slice.letters)
-      return Effect.all(
-        [
-          alerts.length === 0 ? Effect.void : insist("records", append(alerts)),
-          letters.length === 0 ? Effect.void : insist("letters", deadLetters.write(letters))
-        ],
-        { concurrency: "unbounded", discard: true }
+    let offered = 0
+    let confirmed = 0
+    const oneAtATime = yield* Effect.makeSemaphore(1)
+    /**
+     * Completes when this was still the owner at a moment after slice `number` was offered. A newer owner claims
+     * later then, finds all of that slice's events in the log, and lets nothing hold that this one did not know
+     * before their end: what it says of them is the same. One that was frozen and wakes up says nothing any more.
+     */
+    const confirm = (number: number): Effect.Effect<void, Fenced> =>
+      oneAtATime.withPermits(1)(
+        Effect.suspend(() => {
+          if (number <= confirmed) return Effect.void
+          const upTo = offered
+          return Effect.flatMap(insist("owner", store.epoch(key)), (current) => {
+            if (current !== epoch) return new Fenced({ ...key, epoch, current })
+            confirmed = upTo
+            return Effect.void
+          })
+        })
       )
-    }
 
-    // Two lanes: an alert's record doesn't wait until the devices of the alerts before it have written theirs.
-    const end = yield* Deferred.make<never>()
+    // A lane for each place: an alert's record doesn't wait until the devices of the alerts before it have written
+    // theirs. A lane has something of each of its slices.
+    const end = yield* Deferred.make<never, Fenced>()
     const broken = Deferred.await(end)
-    const records = yield* makeLane(end, sendRecords)
-    const devices = yield* makeLane(end, (slices) =>
-      insist("devices", changes.takeAlerts(slices.flatMap((slice) => slice.alerts)))
+    const laneOf = <E extends { readonly message: string }>(
+      what: string,
+      send: (slices: ReadonlyArray<Slice>) => Effect.Effect<unknown, E>
+    ) =>
+      makeLane(end, (slices) =>
+        Effect.zipRight(confirm(slices[slices.length - 1].number), insist(what, send(slices)))
+      )
+    const alertsOf = (slices: ReadonlyArray<Slice>) => slices.flatMap((slice) => slice.alerts)
+    const records = yield* laneOf("records", (slices) => append(alertsOf(slices)))
+    const letters = yield* laneOf("letters", (slices) =>
+      deadLetters.write(slices.flatMap((slice) => slice.letters))
     )
+    const devices = yield* laneOf("devices", (slices) => changes.takeAlerts(alertsOf(slices)))
 
     return {
       offer: (slice) => {
-        if (slice.alerts.length === 0 && slice.letters.length === 0) return
+        const alerts = slice.alerts.length > 0
+        if (!alerts && slice.letters.length === 0) return
+        const numbered = { ...slice, number: ++offered }
         // Live views see an alert at once; the log and the device's record follow.
-        feed.publish(slice.alerts)
-        records.offer(slice)
-        if (slice.alerts.length > 0) devices.offer(slice)
+        if (alerts) {
+          feed.publish(slice.alerts)
+          records.offer(numbered)
+          devices.offer(numbered)
+        }
+        if (slice.letters.length > 0) letters.offer(numbered)
       },
-      room: () => onward(records.room(), devices.room),
-      flushed: Effect.raceFirst(Effect.zipRight(records.flushed, devices.flushed), broken),
+      room: () => onward(records.room(), () => onward(devices.room(), letters.room)),
+      flushed: Effect.raceFirst(
+        Effect.zipRight(records.flushed, Effect.zipRight(devices.flushed, letters.flushed)),
+        broken
+      ),
       broken,
       stuck: () => stuck.values().next().value
     }

@@ -1,4 +1,5 @@
 // What one run of a cell hands to everything that happens within it.
+import type { Fenced, StorageUnavailable } from "../../schema/error/StorageError.ts"
 import type { Metrics } from "../../services/observe/Metrics.ts"
 import type { RunnerConfig } from "../../services/runtime/Settings.ts"
 import type { CellKey, Checkpoint, RecordedCommand } from "../../services/state/Checkpoint.ts"
@@ -43,4 +44,9 @@ export interface SliceContext {
   readonly store: Checkpoint["Type"]
   readonly metrics: Metrics["Type"]
   readonly settings: RunnerConfig
+  /**
+   * Why this run must not go on: a command may have been recorded that it does not know of, or a newer owner has
+   * come. What it has done so far holds.
+   */
+  over: StorageUnavailable | Fenced | undefined
 }

@@ -54,6 +54,8 @@ export class Checkpoint extends Context.Tag("groundstate/services/state/Checkpoi
   {
     /** Becomes the owner: a new epoch, above every earlier one. From here on older epochs are refused. */
     readonly claim: (key: CellKey, owner: string) => Effect.Effect<number, StorageUnavailable>
+    /** The owner's epoch as it is now; 0 if there never was one. */
+    readonly epoch: (key: CellKey) => Effect.Effect<number, StorageUnavailable>
     readonly load: (key: CellKey) => Effect.Effect<StoredCheckpoint | undefined, StorageUnavailable>
     /** Pages first, then deltas by rising seq; `take` is called with one piece at a time. */
     readonly pieces: (

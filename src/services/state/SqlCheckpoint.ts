@@ -42,6 +42,13 @@ export const layer: Layer.Layer<Checkpoint, never, SqlClient.SqlClient> = Layer.
     const sql = yield* SqlClient.SqlClient
     const lock = sql.onDialectOrElse({ pg: () => sql.literal("FOR UPDATE"), orElse: () => sql.literal("") })
 
+    const epochOf = (key: CellKey, locking = sql.literal("")) =>
+      Effect.map(
+        sql<{ epoch: number }>`SELECT epoch FROM cell_epoch
+          WHERE stream = ${key.stream} AND partition_id = ${key.partition} ${locking}`,
+        (rows) => (rows.length === 0 ? 0 : Number(rows[0].epoch))
+      )
+
     const fenced = <A, E>(
       key: CellKey,
       epoch: number,
@@ -51,9 +58,7 @@ export const layer: Layer.Layer<Checkpoint, never, SqlClient.SqlClient> = Layer.
       sql
         .withTransaction(
           Effect.gen(function* () {
-            const rows = yield* sql<{ epoch: number }>`SELECT epoch FROM cell_epoch
-              WHERE stream = ${key.stream} AND partition_id = ${key.partition} ${lock}`
-            const current = rows.length === 0 ? 0 : Number(rows[0].epoch)
+            const current = yield* epochOf(key, lock)
             if (current !== epoch) return yield* new Fenced({ ...key, epoch, current })
             return yield* body
           })
@@ -82,6 +87,8 @@ export const layer: Layer.Layer<Checkpoint, never, SqlClient.SqlClient> = Layer.
             })
           )
           .pipe(Effect.mapError(storageError("give the cell a new epoch"))),
+
+      epoch: (key) => Effect.mapError(epochOf(key), storageError("read the cell's epoch")),
 
       load: (key) =>
         Effect.gen(function* () {

@@ -13,10 +13,10 @@ import { layerSqlite } from "../../../src/services/runtime/Database.ts"
 import { defaultConfig, Settings } from "../../../src/services/runtime/Settings.ts"
 import { Checkpoint } from "../../../src/services/state/Checkpoint.ts"
 import * as SqlCheckpoint from "../../../src/services/state/SqlCheckpoint.ts"
-import { stateOf } from "../../support/cellFiles.ts"
 import { batchOf, coreOf, nothing, runSlices } from "../../support/cellRun.ts"
 import { chaosPlan } from "../../support/chaosStream.ts"
 import { gaussian, seeded, T0 } from "../../support/folding.ts"
+import { stateOf } from "../../support/stateOf.ts"
 
 const utf8 = new TextEncoder()
 const key = { stream: chaosPlan.stream, partition: 0 }

@@ -1,10 +1,10 @@
 // What a cell says depends on its events and commands alone, never on how they were cut into slices.
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { stateOf } from "../../support/cellFiles.ts"
 import { batchOf, coreOf, type Emitted, nothing, runSlices } from "../../support/cellRun.ts"
 import { badRecords, chaosPlan, makeEvents } from "../../support/chaosStream.ts"
 import { seeded } from "../../support/folding.ts"
+import { stateOf } from "../../support/stateOf.ts"
 
 const utf8 = new TextEncoder()
 
