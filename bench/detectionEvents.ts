@@ -84,7 +84,7 @@ const paymentsStream = (windows: ReadonlyArray<string>): string =>
     "  amount: { type: number }",
     ...(windows.length > 0 ? ["windows:"] : []),
     ...windows,
-    "baseline: { halfLife: 365d }",
+    "baseline: { halfLife: 30d, events: 700, spread: lasting, gap: false }",
     "model: { name: payments }",
     "alerts: { budget: 1 in 1000 events, quiet: 1d }",
     ""

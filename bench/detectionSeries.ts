@@ -33,7 +33,7 @@ const streamOf = (name: string, width: number, budget: string): string =>
     "lateness: 7300d",
     "fields:",
     ...Array.from({ length: width }, (_, j) => `  v${j}: { type: number }`),
-    "baseline: { halfLife: 1d }",
+    "baseline: { halfLife: 1d, events: 700, spread: lasting }",
     `model: { name: ${name} }`,
     `alerts: { budget: ${budget}, quiet: 10m }`,
     ""

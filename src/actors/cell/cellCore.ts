@@ -190,7 +190,14 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
       deviceIds.memoryBytes() +
       categoryIds.reduce((sum, ids) => sum + ids.memoryBytes(), 0),
     get bytesPerRow(): number {
-      return 40 + 5 * columns.signalCount * 2 + 3 * columns.numberCount + 24 * columns.windowCount + 16
+      return (
+        40 +
+        5 * columns.signalCount * 2 +
+        3 * columns.numberCount +
+        24 * columns.windowCount +
+        4 * columns.memoryWidth +
+        16
+      )
     },
 
     /** Decodes records [from, to), takes each event once, folds it into its device, matches the rules. */

@@ -81,6 +81,8 @@ export interface CellState {
   readonly shares: CategoryShares
   readonly ids: IdWindow
   readonly energies: EnergyHistogram
+  /** [0]: baseline energy that one event in 50 lies above, nats: what is so usual in the stream freezes no baseline. */
+  readonly level: Float64Array
   /** By device row. */
   readonly overrides: Map<number, Override>
 }

@@ -6,6 +6,7 @@ export interface DeviceColumns {
   readonly signalCount: number
   readonly numberCount: number
   readonly windowCount: number
+  readonly memoryWidth: number
   /** Devices known. */
   count: number
   capacity: number
@@ -27,6 +28,8 @@ export interface DeviceColumns {
   runMax: Uint8Array
   /** capacity × W × WINDOW_BUCKETS: ring of sub-buckets; the newest bucket is that of `lastTime`. */
   window: Float32Array
+  /** capacity × memoryWidth: what the stream's baseline asks for beyond that, see `StreamPlan.memoryWidth`. */
+  memory: Float32Array
   /** Adaptive threshold of the device, in nats above the stream's (0 = the stream's own). */
   threshold: Float32Array
   /** Slow anchor that bounds how far `threshold` may move. */

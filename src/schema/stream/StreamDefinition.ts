@@ -258,9 +258,39 @@ export const StreamDefinition = Schema.Struct({
       halfLife: DurationText.annotations({
         title: "halfLife",
         description: "After this time an event weighs half in its device's mean and variance."
-      })
+      }),
+      events: Schema.optional(
+        Schema.Int.pipe(Schema.between(1, 1_000_000)).annotations({
+          title: "events",
+          description:
+            "… and not before so many events of the device: for devices that report seldom. Default 1, where no baseline is declared 700."
+        })
+      ),
+      /** `lasting` costs 4 bytes a signal and device. */
+      spread: Schema.optional(
+        Schema.Literal("recent", "lasting").annotations({
+          title: "spread",
+          description:
+            "What a value is held against: the device's `recent` spread, or never less than its `lasting` one, over 16 half-lives, for values that come in bursts. Default recent."
+        })
+      ),
+      /** Costs 100 × lags + 96 bytes a number and device. */
+      lags: Schema.optional(
+        Schema.Int.pipe(Schema.between(2, 32)).annotations({
+          title: "lags",
+          description:
+            "A device's last so many values of each number are held against the courses it is known to take: for few devices with one or a few series each. Default none."
+        })
+      ),
+      gap: Schema.optional(
+        Schema.Boolean.annotations({
+          title: "gap",
+          description:
+            "Whether the time between two events of a device speaks for or against it; false where they come at random. Default true."
+        })
+      )
     }).annotations({ title: "baseline", description: "What a device's own normal is; default halfLife 1d." }),
-    { default: () => ({ halfLife: 86_400_000 }) }
+    { default: () => ({ halfLife: 86_400_000, events: 700 }) }
   ),
   model: Schema.optional(
     Schema.Struct({

@@ -26,7 +26,8 @@ export interface WindowColumn {
 }
 
 /**
- * Signals are what a device's baseline follows, in this order: the numeric columns, then the windows, then
+ * Signals are what a device's baseline follows, in this order: the numeric columns, then the windows, then the
+ * courses (how far a number's last values lie from every course known, one for each number where `lags` > 0), then
  * the gap (log of 1 + seconds since the device's last event). A signal's position is its column in
  * `DeviceColumns.mean` and `.variance`.
  */
@@ -45,6 +46,16 @@ export interface StreamPlan {
   readonly windows: ReadonlyArray<WindowColumn>
   readonly signals: ReadonlyArray<string>
   readonly halfLifeMillis: number
+  /** Events of a device that weigh half at least. */
+  readonly halfLifeEvents: number
+  /** A device's spread over 16 half-lives is kept, and is the least that a value is held against. */
+  readonly lasting: boolean
+  /** Values in a course; 0 for none. */
+  readonly lags: number
+  /** The gap is a signal that counts. */
+  readonly gap: boolean
+  /** Floats in `DeviceColumns.memory` for one device: lasting spread by signal, then the courses of each number. */
+  readonly memoryWidth: number
   /** Share of events that may alert while all is normal. */
   readonly budget: number
   readonly quietMillis: number
@@ -62,6 +73,15 @@ const AHEAD_MILLIS = 60_000
 
 /** Sub-buckets of every window's ring. */
 export const WINDOW_BUCKETS = 6
+
+/** Courses remembered of one number of a device. */
+export const COURSES = 24
+
+/** Name of the signal of a number's courses. */
+export const courseSignal = (number: string): string => `${number} course`
+
+/** Floats kept for the courses of one number: its last values, the courses, their weights. */
+export const courseFloats = (lags: number): number => (lags === 0 ? 0 : lags + COURSES * (lags + 1))
 
 const timeScales = { ms: 1, s: 1_000, us: 1e-3, ns: 1e-6 } as const
 
@@ -87,6 +107,13 @@ export const planStream = (definition: StreamDefinition): StreamPlan => {
     overMillis: window.over,
     field: window.sum === undefined ? -1 : numbers.findIndex((column) => column.name === window.sum)
   }))
+  const { halfLife, events, spread, lags = 0, gap = true } = definition.baseline
+  const signals = [
+    ...numbers.map((column) => column.name),
+    ...windows.map((window) => window.name),
+    ...(lags === 0 ? [] : numbers.map((column) => courseSignal(column.name))),
+    "gap"
+  ]
   return {
     stream: definition.stream,
     format: definition.source.format,
@@ -99,8 +126,13 @@ export const planStream = (definition: StreamDefinition): StreamPlan => {
     numbers,
     categories,
     windows,
-    signals: [...numbers.map((column) => column.name), ...windows.map((window) => window.name), "gap"],
-    halfLifeMillis: definition.baseline.halfLife,
+    signals,
+    halfLifeMillis: halfLife,
+    halfLifeEvents: events ?? 1,
+    lasting: spread === "lasting",
+    lags,
+    gap,
+    memoryWidth: (spread === "lasting" ? signals.length : 0) + numbers.length * courseFloats(lags),
     budget: definition.alerts.budget,
     quietMillis: definition.alerts.quiet,
     ladder: definition.ladder,

@@ -6,6 +6,7 @@ import { type DeviceColumns, DeviceFlag } from "../../schema/event/DeviceColumns
 import type { FeatureSpec } from "../../schema/model/FeatureSpec.ts"
 import { type StreamPlan, WINDOW_BUCKETS } from "../../schema/stream/StreamPlan.ts"
 import { logOnePlus } from "../runtime/logarithm.ts"
+import { type Courses, makeCourses, readCourses } from "./courses.ts"
 import { offerEvent } from "./fleet.ts"
 import { makeNumbers, type Numbers, readNumbers, teachNumbers } from "./numbers.ts"
 import { layOutRow, type RowLayout } from "./rowLayout.ts"
@@ -30,6 +31,12 @@ import { addToWindow, advanceWindow, bucketOf, bucketSpan, windowAt } from "./wi
  */
 export const extremeNats = (signals: number): number => 8 + 1.5 * Math.sqrt(signals)
 const FROZEN_PACE = 0.125
+/**
+ * Steps of the level that one event in 50 lies above, nats (stochastic approximation, Robbins and Monro 1951): a
+ * baseline is frozen by what is seldom in the stream, not by what half of its events are.
+ */
+const LEVEL_UP = 0.245
+const LEVEL_DOWN = 0.005
 /** Events in which a device learns at full pace whatever its energy: it has no baseline to protect yet. */
 const YOUNG_EVENTS = 100
 /** Baseline energy above which an event's terms are kept for explanation. */
@@ -85,8 +92,12 @@ interface FoldState {
   /** Of the windows: length of a sub-bucket, ms, and the column that is summed, −1 for a count. */
   readonly spans: Float64Array
   readonly summed: Int32Array
-  /** Share of a baseline that fades in a millisecond. */
+  /** Share of a baseline that fades in a millisecond, and at one event at most. */
   readonly pace: number
+  readonly rateMax: number
+  /** The gap counts as a signal. */
+  readonly gapCounts: boolean
+  readonly courses: Courses | undefined
   readonly latenessMillis: number
   readonly resolve: FoldOptions["resolve"]
   /** By column: vocabulary index + 3 of each id, 0 = not asked yet. */
@@ -212,6 +223,8 @@ const foldEvents = (
   folded: Folded
 ): number => {
   const { S, N, W, C, x, weights, layout, signals, numbers, energy, evidence, pace } = state
+  const { rateMax, gapCounts, courses } = state
+  const { level } = cell
   const { lastTime, dirty, flags } = columns
   const { watermark, fleet } = cell
   const { rows, elapsed } = folded
@@ -251,8 +264,9 @@ const foldEvents = (
     const touch = late ? 0 : learns ? 2 : 1
     readNumbers(numbers, columns, fleet, events.numbers, i * N, device, before, touch, rows, row)
     if (W > 0) foldWindows(state, columns, events, i, late, folded)
+    if (courses !== undefined) readCourses(courses, columns, x, device, learns && time >= last)
     const gap = logOnePlus(since / 1_000)
-    x[gapSignal] = first || time < last ? Number.NaN : gap
+    x[gapSignal] = first || time < last || !gapCounts ? Number.NaN : gap
     if (toGap >= 0) rows[row + toGap] = first ? neutralOf(signals, gapSignal, gap) : gap
     if (toCount >= 0) rows[row + toCount] = before < COUNT_MAX ? before : COUNT_MAX
 
@@ -262,7 +276,7 @@ const foldEvents = (
       const fade = since * pace
       const harmonic = 1 / (before + 1)
       rate = fade < 0.01 ? fade * (1 - fade * (0.5 - fade / 6)) : 1 - Math.exp(-fade)
-      if (rate < harmonic) rate = harmonic
+      rate = Math.max(harmonic, Math.min(rateMax, rate))
       if (alarmed && before >= YOUNG_EVENTS) rate *= FROZEN_PACE
     }
     weights[0] = before
@@ -284,7 +298,8 @@ const foldEvents = (
     if (late) continue
     if (before < EVENTS_MAX) columns.events[device] = before + 1
     if (first || time > last) lastTime[device] = time
-    const marked = nats > extreme ? flag | DeviceFlag.alarmed : flag & ~DeviceFlag.alarmed
+    const marked = nats > extreme && nats > level[0] ? flag | DeviceFlag.alarmed : flag & ~DeviceFlag.alarmed
+    if (learns) level[0] = Math.max(0, level[0] + (nats > level[0] ? LEVEL_UP : -LEVEL_DOWN))
     flags[device] = marked | DeviceFlag.dirty
     if ((flag & DeviceFlag.dirty) === 0) {
       if (columns.dirtyCount < dirty.length) dirty[columns.dirtyCount] = device
@@ -325,6 +340,9 @@ export const makeFold = (options: FoldOptions): Fold => {
     spans: Float64Array.from(plan.windows, (window) => bucketSpan(window.overMillis)),
     summed: Int32Array.from(plan.windows, (window) => window.field),
     pace: Math.LN2 / plan.halfLifeMillis,
+    rateMax: Math.LN2 / plan.halfLifeEvents,
+    gapCounts: plan.gap,
+    courses: plan.lags > 0 ? makeCourses(plan) : undefined,
     latenessMillis: plan.latenessMillis,
     resolve,
     vocabulary: Array.from({ length: C }, () => new Int32Array(16))

@@ -1,6 +1,6 @@
 // Where each feature of a model goes in its row: feature specifications compiled to column numbers.
 import type { FeatureSpec } from "../../schema/model/FeatureSpec.ts"
-import type { StreamPlan } from "../../schema/stream/StreamPlan.ts"
+import { courseSignal, type StreamPlan } from "../../schema/stream/StreamPlan.ts"
 
 /** A model asks for a feature that the stream does not have; the message names it. */
 export class UnknownFeature extends Error {
@@ -30,7 +30,7 @@ export interface RowLayout {
 export const defaultFeatures = (plan: StreamPlan): ReadonlyArray<FeatureSpec> => [
   ...plan.numbers.map((column) => ({ kind: "value", field: column.name }) as const),
   ...plan.numbers.map((column) => ({ kind: "residual", signal: column.name }) as const),
-  { kind: "gap" },
+  ...(plan.gap ? [{ kind: "gap" } as const] : []),
   ...plan.windows.flatMap(
     (window) =>
       [
@@ -38,7 +38,10 @@ export const defaultFeatures = (plan: StreamPlan): ReadonlyArray<FeatureSpec> =>
         { kind: "residual", signal: window.name }
       ] as const
   ),
-  { kind: "residual", signal: "gap" },
+  ...(plan.lags === 0
+    ? []
+    : plan.numbers.map((column) => ({ kind: "residual", signal: courseSignal(column.name) }) as const)),
+  ...(plan.gap ? [{ kind: "residual", signal: "gap" } as const] : []),
   ...plan.numbers
     .filter((column) => !column.boolean)
     .map((column) => ({ kind: "stuck", field: column.name }) as const),

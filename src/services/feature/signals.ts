@@ -21,6 +21,9 @@ const FLOOR_SHARE = 1e-3
 const DRIFT_WEIGHT = 2
 /** Residuals are clipped to this before they move the drift: 127 units, so that it fits its 8 bits. */
 const DRIFT_MAX = 127 / DRIFT_SCALE
+/** Half-lives over which a lasting spread fades, and events until it counts for half. */
+const LASTING_HALF_LIVES = 16
+const LASTING_EVENTS = 2_000
 /**
  * A mean is rounded in turn where its step is below this share of it, and not a mere wobble (an eighth of a
  * deviation); a variance at rates below this.
@@ -58,6 +61,12 @@ export interface Signals {
   /** Squared distance of each value from the device's own mean before it; −1 where there was none. */
   readonly apart: Float64Array
   readonly firstWindow: number
+  /** Signals from `firstCourse` on, but the gap, are courses; none where `takesCourses` is false. */
+  readonly firstCourse: number
+  readonly takesCourses: boolean
+  /** The device's memory starts with its lasting spread by signal. */
+  readonly lasts: boolean
+  readonly memoryWidth: number
   readonly toResidual: Int32Array
 }
 
@@ -101,6 +110,10 @@ export const makeSignals = (
     ),
     apart: new Float64Array(S),
     firstWindow: plan.numbers.length,
+    firstCourse: plan.numbers.length + plan.windows.length,
+    takesCourses: plan.lags > 0,
+    lasts: plan.lasting,
+    memoryWidth: plan.memoryWidth,
     toResidual
   }
 }
@@ -145,8 +158,8 @@ export const scoreSignals = (
   // All that the loop needs as locals. Clipped by Math.min and Math.max: a variable that is now a number worked out,
   // now a constant, is boxed at every turn.
   const { x, expected, squared, weights, popMean, popVariance, driftWeight } = state
-  const { toResidual, popWithin, popBetween, apart, firstWindow } = state
-  const { mean, variance, drift } = columns
+  const { toResidual, popWithin, popBetween, apart, firstWindow, firstCourse, takesCourses, lasts } = state
+  const { mean, variance, drift, memory } = columns
   const S = x.length
   const floor = FLOOR_SHARE
   const top = RESIDUAL_MAX
@@ -163,6 +176,9 @@ export const scoreSignals = (
   const learns = rate > 0
   const faint = rate < FINE_RATE
   const toSignals = device * S
+  const toLasting = device * state.memoryWidth
+  const lastingShare = lasts ? events / (events + LASTING_EVENTS) : 0
+  const lastingRate = lasts && learns ? Math.max(rate / LASTING_HALF_LIVES, 1 / (events + 1)) : 0
   for (let k = 0; k < S; k++) {
     const value = x[k]
     const at = toSignals + k
@@ -194,11 +210,14 @@ export const scoreSignals = (
         breadth = ownVariance + shareOfVariance * (within - ownVariance) + share * between + floor * within
       }
     }
+    if (lasts) breadth = Math.max(breadth, lastingShare * memory[toLasting + k])
     const deviation = Math.sqrt(breadth + 1e-12 * centre * centre + 1e-30)
     let z = 0
     // A window that has only begun to fill is learnt from, and not judged.
     if (known && (events >= WINDOW_EVENTS || k < firstWindow || k === S - 1)) {
       z = Math.max(bottom, Math.min(top, (value - centre) / deviation))
+      // Nearer to a known course than usual is nothing to tell.
+      if (takesCourses && k >= firstCourse && k < S - 1) z = Math.max(0, z)
       expected[k] = centre
     } else expected[k] = Number.NaN
     if (toResidual[k] >= 0) rows[row + toResidual[k]] = z
@@ -221,6 +240,11 @@ export const scoreSignals = (
     } else {
       let step = value - own
       apart[k] = step * step
+      if (lasts) {
+        // As it is up to the farthest residual: a value that is seldom other than 0 has a spread, too.
+        const far = Math.min(step * step, top * top * deviation * deviation)
+        memory[toLasting + k] += lastingRate * (far - memory[toLasting + k])
+      }
       step = Math.max(-most, Math.min(most, step))
       const change = rate * step
       nextOwn = own + change

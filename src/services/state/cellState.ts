@@ -6,7 +6,9 @@ import { makeCategoryShares } from "./categoryShares.ts"
 import { makeIdWindow } from "./idWindow.ts"
 
 const MAGIC = 0x43445347 // "GSDC"
-const VERSION = 1
+const VERSION = 2
+/** Arrays that a blob of version 1 lacks at the end of its fixed ones: `level`. */
+const SINCE_FIRST = 1
 const HEADER_WORDS = 8
 const CHECKSUM_WORD = 7
 
@@ -26,6 +28,7 @@ export const makeCellState = (plan: StreamPlan, idsMax = plan.id === undefined ?
   shares: makeCategoryShares(plan.categories.map((column) => column.size)),
   ids: makeIdWindow(Math.max(1, idsMax)),
   energies: { counts: new Float64Array(ENERGY_BINS), totals: new Float64Array(4), tail: new Float64Array(4) },
+  level: new Float64Array(1),
   overrides: new Map()
 })
 
@@ -44,7 +47,8 @@ const fixedArrays = (cell: CellState): ReadonlyArray<Float64Array> => [
   cell.shares.usual,
   cell.energies.totals,
   cell.energies.tail,
-  cell.energies.counts
+  cell.energies.counts,
+  cell.level
 ]
 
 /** Slots of a category column up to the last one in use. */
@@ -98,8 +102,10 @@ export const decodeCellState = (bytes: Uint8Array, cell: CellState): void => {
   }
   const head = new Uint32Array(buffer, 0, HEADER_WORDS)
   if (head[0] !== MAGIC) throw new BadDelta("these bytes are not a cell's state: they start otherwise")
-  if (head[1] !== VERSION) {
-    throw new BadDelta(`the cell's state has version ${head[1]}, this program reads version ${VERSION}`)
+  if (head[1] !== VERSION && head[1] !== 1) {
+    throw new BadDelta(
+      `the cell's state has version ${head[1]}, this program reads versions 1 and ${VERSION}`
+    )
   }
   if (head[6] !== buffer.byteLength || head[CHECKSUM_WORD] !== checksum(buffer, CHECKSUM_WORD)) {
     throw new BadDelta("the cell's state is damaged: its length or checksum differs")
@@ -118,7 +124,8 @@ export const decodeCellState = (bytes: Uint8Array, cell: CellState): void => {
     )
   }
   let at = 3
-  const fixed = fixedArrays(cell)
+  // Version 1 knew no level: it stays as it is made, and is found again within some hundred events.
+  const fixed = head[1] === 1 ? fixedArrays(cell).slice(0, -SINCE_FIRST) : fixedArrays(cell)
   const spans: Array<readonly [start: number, used: number]> = []
   for (const array of fixed) at += array.length
   for (let column = 0; column < columns; column++) {

@@ -8,10 +8,12 @@ export const makeDeviceColumns = (plan: StreamPlan, capacity = 1_024): DeviceCol
   const signalCount = plan.signals.length
   const numberCount = plan.numbers.length
   const windowCount = plan.windows.length
+  const { memoryWidth } = plan
   return {
     signalCount,
     numberCount,
     windowCount,
+    memoryWidth,
     count: 0,
     capacity,
     lastTime: new Float64Array(capacity),
@@ -23,6 +25,7 @@ export const makeDeviceColumns = (plan: StreamPlan, capacity = 1_024): DeviceCol
     run: new Uint8Array(capacity * numberCount),
     runMax: new Uint8Array(capacity * numberCount),
     window: new Float32Array(capacity * windowCount * WINDOW_BUCKETS),
+    memory: new Float32Array(capacity * memoryWidth),
     threshold: new Float32Array(capacity),
     anchor: new Float32Array(capacity),
     quietUntil: new Uint32Array(capacity),
@@ -60,7 +63,7 @@ const uint8 = (from: Uint8Array, length: number): Uint8Array => {
 export const grow = (columns: DeviceColumns, capacity: number): void => {
   if (capacity <= columns.capacity) return
   const size = grownLength(columns.capacity, capacity)
-  const { signalCount, numberCount, windowCount } = columns
+  const { signalCount, numberCount, windowCount, memoryWidth } = columns
   columns.lastTime = float64(columns.lastTime, size)
   columns.events = uint32(columns.events, size)
   columns.mean = float32(columns.mean, size * signalCount)
@@ -72,6 +75,7 @@ export const grow = (columns: DeviceColumns, capacity: number): void => {
   columns.run = uint8(columns.run, size * numberCount)
   columns.runMax = uint8(columns.runMax, size * numberCount)
   columns.window = float32(columns.window, size * windowCount * WINDOW_BUCKETS)
+  columns.memory = float32(columns.memory, size * memoryWidth)
   columns.threshold = float32(columns.threshold, size)
   columns.anchor = float32(columns.anchor, size)
   columns.quietUntil = uint32(columns.quietUntil, size)
@@ -146,6 +150,7 @@ export const columnsBytes = (columns: DeviceColumns): number =>
   columns.run.byteLength +
   columns.runMax.byteLength +
   columns.window.byteLength +
+  columns.memory.byteLength +
   columns.threshold.byteLength +
   columns.anchor.byteLength +
   columns.quietUntil.byteLength +

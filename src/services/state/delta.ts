@@ -1,7 +1,7 @@
 // Device rows as bytes: rows touched since a checkpoint, or a whole page of the base. Absolute values, so
 // that applying a row twice does no harm. Little-endian, column after column, widest first:
-//   header  magic, version, shape (S, N, W, buckets), rows, bytes of ids, length, checksum: 32 bytes
-//   8 bytes lastTime · 4 bytes row, events, mean, variance, window, threshold, anchor, quietUntil
+//   header  magic, version, shape (buckets, S, N, W, memory), rows, bytes of ids, length, checksum: 32 bytes
+//   8 bytes lastTime · 4 bytes row, events, mean, variance, window, memory, threshold, anchor, quietUntil
 //   1 byte  drift, valueHash, run, runMax, flags · ids as u16 length and bytes · padding to 4
 import { type DeviceColumns, DeviceFlag } from "../../schema/event/DeviceColumns.ts"
 import { WINDOW_BUCKETS } from "../../schema/stream/StreamPlan.ts"
@@ -20,7 +20,7 @@ const CHECKSUM_WORD = 7
 /** Bytes of the sections before the ids, for one row. */
 const rowBytes = (columns: DeviceColumns): number =>
   8 +
-  4 * (5 + 2 * columns.signalCount + columns.windowCount * WINDOW_BUCKETS) +
+  4 * (5 + 2 * columns.signalCount + columns.windowCount * WINDOW_BUCKETS + columns.memoryWidth) +
   columns.signalCount +
   3 * columns.numberCount +
   1
@@ -46,6 +46,7 @@ const encode = (columns: DeviceColumns, interner: ArenaInterner, rows: Int32Arra
   shape[4] = columns.signalCount
   shape[5] = columns.numberCount
   shape[6] = columns.windowCount
+  shape[7] = columns.memoryWidth
   words[4] = count
   words[5] = ids.length
   words[6] = buffer.byteLength
@@ -109,11 +110,11 @@ const readHeader = (
   if (head[CHECKSUM_WORD] !== checksum(buffer, CHECKSUM_WORD)) {
     throw new BadDelta("device rows are damaged: their checksum differs")
   }
-  const { signalCount: S, numberCount: N, windowCount: W } = columns
-  if (shape[4] !== S || shape[5] !== N || shape[6] !== W || shape[3] !== WINDOW_BUCKETS) {
+  const { signalCount: S, numberCount: N, windowCount: W, memoryWidth: M } = columns
+  if (shape[4] !== S || shape[5] !== N || shape[6] !== W || shape[7] !== M || shape[3] !== WINDOW_BUCKETS) {
     throw new BadDelta(
-      `device rows hold ${shape[4]} signals, ${shape[5]} numbers and ${shape[6]} windows of ${shape[3]} buckets; ` +
-        `the stream now has ${S}, ${N} and ${W} of ${WINDOW_BUCKETS}`
+      `device rows hold ${shape[4]} signals, ${shape[5]} numbers, ${shape[6]} windows of ${shape[3]} buckets and ` +
+        `${shape[7]} more values; the stream now has ${S}, ${N}, ${W} of ${WINDOW_BUCKETS} and ${M}`
     )
   }
   const used = HEADER + head[4] * rowBytes(columns) + head[5]

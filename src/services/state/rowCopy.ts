@@ -28,6 +28,7 @@ export const lanesOf = (columns: DeviceColumns) => {
       lane(words(columns.mean), signalCount),
       lane(words(columns.variance), signalCount),
       lane(words(columns.window), columns.windowCount * WINDOW_BUCKETS),
+      lane(words(columns.memory), columns.memoryWidth),
       lane(words(columns.threshold), 1),
       lane(words(columns.anchor), 1),
       lane(words(columns.quietUntil), 1)

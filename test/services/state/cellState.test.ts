@@ -1,7 +1,7 @@
 import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import type { CellState } from "../../../src/schema/event/CellState.ts"
-import { BadDelta } from "../../../src/services/state/badDelta.ts"
+import { BadDelta, checksum } from "../../../src/services/state/badDelta.ts"
 import { shareOf, topShares } from "../../../src/services/state/categoryShares.ts"
 import { decodeCellState, encodeCellState, makeCellState } from "../../../src/services/state/cellState.ts"
 import { planOf, seeded } from "../../support/folding.ts"
@@ -23,7 +23,8 @@ const filled = (seed: number): CellState => {
     cell.shares.usual,
     cell.energies.counts,
     cell.energies.totals,
-    cell.energies.tail
+    cell.energies.tail,
+    cell.level
   ]) {
     for (let k = 0; k < array.length; k++) array[k] = next() * 10
   }
@@ -73,6 +74,29 @@ describe("cell state as bytes", () => {
       damaged[at] ^= 4
       untouched(damaged)
     }
+  })
+
+  it("of version 1, which knew no level, is read as far as it goes", () => {
+    const cell = filled(3)
+    const bytes = encodeCellState(cell)
+    // The level stands behind watermark, ids and the other fixed arrays.
+    const fixed = [...Object.values(cell.fleet), cell.shares.total, cell.shares.novel, cell.shares.usual]
+    const before = [...fixed, cell.energies.totals, cell.energies.tail, cell.energies.counts]
+    const at = 32 + 8 * (3 + before.reduce((sum, array) => sum + array.length, 0))
+    const old = new Uint8Array(bytes.length - 8)
+    old.set(bytes.subarray(0, at))
+    old.set(bytes.subarray(at + 8), at)
+    const head = new Uint32Array(old.buffer, 0, 8)
+    head[1] = 1
+    head[6] = old.length
+    head[7] = checksum(old.buffer, 7)
+    const copy = makeCellState(plan, 16)
+    decodeCellState(old, copy)
+    expect(copy.level[0]).toBe(0)
+    expect({ ...copy, level: cell.level, overrides: [...copy.overrides].sort() }).toEqual({
+      ...cell,
+      overrides: [...cell.overrides].sort()
+    })
   })
 
   it("is refused for another plan or another number of ids", () => {

@@ -8,7 +8,8 @@ import { internerOf, planOf, seeded } from "../../support/folding.ts"
 
 const plan = planOf({
   fields: { a: { type: "number" }, b: { type: "boolean" }, c: { type: "category" } },
-  windows: [{ name: "w", over: "1m", count: true }]
+  windows: [{ name: "w", over: "1m", count: true }],
+  baseline: { halfLife: "1d", spread: "lasting" }
 })
 
 /** Rows with something in every column. */
@@ -43,6 +44,7 @@ const fill = (columns: DeviceColumns, next: () => number, rows: ReadonlyArray<nu
       columns.run[row * 2 + k] = next() * 256
       columns.runMax[row * 2 + k] = next() * 256
     }
+    for (let k = 0; k < 4; k++) columns.memory[row * 4 + k] = next() * 50
     for (let k = 0; k < 6; k++) columns.window[row * 6 + k] = next() * 50
   }
 }
@@ -57,6 +59,7 @@ const fields = [
   "run",
   "runMax",
   "window",
+  "memory",
   "threshold",
   "anchor",
   "quietUntil",
@@ -132,6 +135,18 @@ describe("device rows as bytes", () => {
     expect(ids.count).toBe(3)
     expect(copy.lastTime[1]).toBe(0)
     expect(copy.lastTime[2]).toBe(columns.lastTime[2])
+  })
+
+  it("are refused where the stream's baseline now keeps more, or less", () => {
+    const columns = filled(3, 1)
+    const bytes = encodePage(columns, internerOf(3), 0, 3)
+    const other = planOf({
+      fields: { a: { type: "number" }, b: { type: "boolean" }, c: { type: "category" } },
+      windows: [{ name: "w", over: "1m", count: true }]
+    })
+    expect(() => applyRows(makeDeviceColumns(other), makeInterner(), bytes)).toThrow(
+      /4 more values; the stream now has .* and 0/
+    )
   })
 
   it("may lie anywhere in memory", () => {
