@@ -13,8 +13,10 @@ import {
   pause,
   type Runner,
   startBroker,
+  startEcho,
   startProducer,
-  startRunner
+  startRunner,
+  watchCores
 } from "./live.ts"
 import { type Question, quantile, type Row, round, summaryOf } from "./report.ts"
 
@@ -72,7 +74,10 @@ const atRate = async (rate: number, seconds: number, due: (n: number, at: number
 
 let asked = 0
 
-const ask = async (runner: Runner, seconds: number): Promise<ReadonlyArray<Answer>> => {
+/** A runner, or whatever answers in its place. */
+type Asked = Pick<Runner, "url">
+
+const ask = async (runner: Asked, seconds: number): Promise<ReadonlyArray<Answer>> => {
   const agent = new Agent({ keepAlive: true, maxSockets: 128 })
   const url = new URL("/v1/score?stream=flows", runner.url)
   const pending: Array<Promise<Answer>> = []
@@ -95,7 +100,7 @@ const ask = async (runner: Runner, seconds: number): Promise<ReadonlyArray<Answe
 }
 
 /** The other events over HTTP, `POST_ROWS` a request; answers how many were not accepted. */
-const feed = async (runner: Runner, seconds: number, first: number): Promise<number> => {
+const feed = async (runner: Asked, seconds: number, first: number): Promise<number> => {
   const agent = new Agent({ keepAlive: true, maxSockets: 16 })
   const url = new URL("/v1/events?stream=flows", runner.url)
   const pending: Array<Promise<number>> = []
@@ -138,7 +143,7 @@ const measure = async (
   where: string,
   place: Place,
   background: (
-    runner: Runner
+    asked: Asked
   ) => Promise<{ readonly send: (seconds: number) => Promise<unknown>; readonly stop: () => Promise<void> }>
 ): Promise<ReadonlyArray<Row>> => {
   const runner = await startRunner(place, PARTITIONS)
@@ -146,20 +151,39 @@ const measure = async (
   const alone = await askAlone(runner)
   const beside = await background(runner)
   await Promise.all([beside.send(WARM_SECONDS), ask(runner, WARM_SECONDS)])
+  const busy = watchCores()
   const [sent, answers] = await Promise.all([beside.send(SECONDS), ask(runner, SECONDS)])
+  const coresBusy = busy().map((share) => round(share))
   await beside.stop()
   await runner.stop()
+  const echo = await startEcho()
+  const besideEcho = await background(echo)
+  await Promise.all([besideEcho.send(WARM_SECONDS), ask(echo, WARM_SECONDS)])
+  const [, echoed] = await Promise.all([besideEcho.send(SECONDS), ask(echo, SECONDS)])
+  await besideEcho.stop()
+  await echo.stop()
+  const limit = echoed.map((answer) => answer.millis)
   const millis = answers.map((answer) => answer.millis)
   const p99 = quantile(millis, 0.99)
   const refused = answers.filter((answer) => answer.status !== 200).length
   const fallbacks = answers.filter((answer) => answer.fallback).length
-  const detail = { ...summaryOf(millis), refused, fallbacks, background: sent, loadAverage: loadavg()[0] }
+  const detail = {
+    ...summaryOf(millis),
+    limit: summaryOf(limit),
+    coresBusy,
+    refused,
+    fallbacks,
+    background: sent,
+    loadAverage: loadavg()[0]
+  }
   return [
     {
       question: "score",
       what: `POST /v1/score at ${ASK_RATE}/s beside ${EVENT_RATE} events/s, ${where}, p99`,
       figure: round(p99),
       unit: "ms",
+      limit: round(quantile(limit, 0.99)),
+      limitIs: "a bare HTTP server beside the same load",
       goal: `< ${GOAL} ms`,
       met: p99 < GOAL && refused === 0,
       detail
@@ -168,7 +192,9 @@ const measure = async (
       question: "score",
       what: `the same, p50`,
       figure: round(quantile(millis, 0.5)),
-      unit: "ms"
+      unit: "ms",
+      limit: round(quantile(limit, 0.5)),
+      limitIs: "a bare HTTP server beside the same load"
     },
     {
       question: "score",
@@ -192,11 +218,11 @@ export const askScore: Question = async () => {
   const embedded = await measure(
     "embedded",
     makePlace(flowsDefinition("flows", PARTITIONS), { telemetry: { logLevel: "warning" } }),
-    async (runner) => {
+    async (asked) => {
       let first = 0
       return {
         send: async (seconds) => {
-          const lost = await feed(runner, seconds, first)
+          const lost = await feed(asked, seconds, first)
           first += EVENT_RATE * seconds
           return { notAccepted: lost }
         },

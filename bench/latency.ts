@@ -12,7 +12,8 @@ import {
   startBroker,
   startProducer,
   startRunner,
-  WORK_CORE
+  WORK_CORE,
+  watchCores
 } from "./live.ts"
 import { type Question, quantile, type Row, round, summaryOf } from "./report.ts"
 
@@ -87,6 +88,8 @@ interface Phase {
   readonly millis: ReadonlyArray<number>
   readonly expected: number
   readonly sent: Sent
+  /** Of each core, while it was sent. */
+  readonly coresBusy: ReadonlyArray<number>
 }
 
 /** Sends one phase and waits for its alarms. */
@@ -98,10 +101,12 @@ const phase = async (
 ): Promise<Phase> => {
   heard.latencies.clear()
   const expected = Math.floor(count / ALARM_EVERY)
+  const busy = watchCores()
   const sent = await send(count, rate)
+  const coresBusy = busy().map((share) => round(share))
   const until = performance.now() + PATIENCE_MILLIS
   while (heard.latencies.size < expected && performance.now() < until) await pause(20)
-  return { millis: [...heard.latencies.values()], expected, sent }
+  return { millis: [...heard.latencies.values()], expected, sent, coresBusy }
 }
 
 const phases = async (kafka: Kafka, topic: string, listenTo: string, read: Parameters<typeof listen>[2]) => {
@@ -149,7 +154,7 @@ export const latency: Question = async () => {
     const cells = await runner.cells()
     await runner.stop()
     const row = (what: string, at: "steady" | "burst", share: number, goal: number): Row => {
-      const { millis, expected, sent } = own[at]
+      const { millis, expected, sent, coresBusy } = own[at]
       const figure = quantile(millis, share)
       const complete = millis.length === expected
       const bound = quantile(limit[at].millis, share)
@@ -168,7 +173,9 @@ export const latency: Question = async () => {
           expected,
           limit: summaryOf(limit[at].millis),
           producer: sent,
-          limitProducer: limit[at].sent
+          coresBusy,
+          limitProducer: limit[at].sent,
+          limitCoresBusy: limit[at].coresBusy
         }
       }
     }

@@ -105,6 +105,32 @@ export interface Runner {
   readonly stop: () => Promise<void>
 }
 
+/** A bare HTTP server on the runner's core that answers each POST: what a request can cost at best. */
+export const startEcho = async (): Promise<{ readonly url: string; readonly stop: () => Promise<void> }> => {
+  const child = launch(
+    WORK_CORE,
+    process.execPath,
+    [fileURLToPath(new URL("./echoServer.js", import.meta.url))],
+    "/dev/null"
+  )
+  const line = await createInterface({ input: child.stdout! })[Symbol.asyncIterator]().next()
+  return {
+    url: `http://127.0.0.1:${line.value}`,
+    stop: async () => {
+      child.kill("SIGTERM")
+      await exited(child)
+    }
+  }
+}
+
+/** How busy each core is, 0 to 1, from the call until the answer is called: whether a measurement had the machine. */
+export const watchCores = (): (() => ReadonlyArray<number>) => {
+  const read = () =>
+    cpus().map(({ times }) => ({ idle: times.idle, all: Object.values(times).reduce((a, b) => a + b, 0) }))
+  const from = read()
+  return () => read().map(({ idle, all }, core) => 1 - (idle - from[core].idle) / (all - from[core].all))
+}
+
 /** A runner's folder: configuration, stream definition, data. */
 export interface Place {
   readonly folder: string
@@ -234,6 +260,8 @@ export const startProducer = async (options: {
     [
       "-Xmx512m",
       "-XX:+UseSerialGC",
+      // The optimizing compiler would take a quarter of the broker's core for as long as a measurement at a rate lasts.
+      ...(options.rate === 0 ? [] : ["-XX:TieredStopAtLevel=1"]),
       "-cp",
       kafkaClassPath(),
       source,

@@ -13,7 +13,7 @@ import { type AlertStep, type IncidentTiming, newDevice, passTime, takeAlerts } 
 /** Alerts, or devices, of one transaction: on SQLite it holds the event loop for about 50 µs each. */
 export const BATCH_MAX = 32
 /** A batch follows the one before after this long, so that alerts which come one by one share a transaction. */
-const BATCH_SPACING_MILLIS = 20
+const BATCH_SPACING_MILLIS = 100
 /** Who finds a device changed in between reads it again; more rounds mean that something is wrong. */
 const WRITE_ROUNDS = 5
 /** Quiet time of a stream that this region no longer serves. */

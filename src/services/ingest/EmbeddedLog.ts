@@ -1,10 +1,10 @@
-// The event log in one SQLite file: the same offsets and partitions as Kafka's, for one process on a laptop
-// or an edge device. Appends are committed in groups; readers are woken at once.
+// The event log in one SQLite file: Kafka's offsets and partitions for one process; appends are committed in groups.
 import * as Reactivity from "@effect/experimental/Reactivity"
 import type { Connection } from "@effect/sql/SqlConnection"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { Clock, Context, Effect, Exit, Layer } from "effect"
 import { LogUnavailable } from "../../schema/error/IngestError.ts"
+import { keepWalShort } from "../runtime/WalThread.ts"
 import { openEmbeddedReader, orUnavailable, sqlDetail } from "./EmbeddedReader.ts"
 import { type Appended, EventLog, EventSource, type NewRecord } from "./EventLog.ts"
 import { makeGroupCommit, makePlacement, type PendingAppend } from "./GroupCommit.ts"
@@ -100,6 +100,7 @@ const make = (options: EmbeddedLogOptions) =>
     yield* sql.unsafe(`PRAGMA busy_timeout = ${limits.busyMillis}`)
     yield* sql.unsafe(`PRAGMA synchronous = ${options.synchronous}`)
     yield* Effect.forEach(tables, (statement) => sql.unsafe(statement), { discard: true })
+    yield* keepWalShort(sql, options.filename)
 
     const known = new Map<string, Topic>()
     const lookUp = (name: string, operation: LogUnavailable["operation"]) =>

@@ -4,6 +4,7 @@ import { SqliteClient } from "@effect/sql-sqlite-node"
 import { Cause, Effect, Layer } from "effect"
 import { StorageUnavailable } from "../../schema/error/StorageError.ts"
 import { inPostgres, migrations } from "./migrations.ts"
+import { keepWalShort } from "./WalThread.ts"
 
 export interface DatabaseOptions {
   /** Path of the SQLite file; its folder exists. */
@@ -37,13 +38,13 @@ export const migrate = Effect.gen(function* () {
  * the file can't be opened, or is no database.
  */
 export const layerSqlite = (options: DatabaseOptions): Layer.Layer<SqlClient.SqlClient, StorageUnavailable> =>
-  Layer.effectDiscard(
+  Layer.scopedDiscard(
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       yield* sql.unsafe(`PRAGMA busy_timeout = ${options.busyTimeoutMillis}`)
       yield* sql.unsafe(`PRAGMA synchronous = ${options.durability === "full" ? "FULL" : "NORMAL"}`)
-      yield* sql.unsafe("PRAGMA wal_autocheckpoint = 4000")
       yield* migrate
+      yield* keepWalShort(sql, options.filename)
     })
   ).pipe(
     Layer.provideMerge(SqliteClient.layer({ filename: options.filename })),

@@ -92,6 +92,11 @@ export const inputExceptions: ReadonlyArray<Exception> = [
     file: "src/services/ingest/KafkaFetcher.ts",
     what: "setTimeout",
     reason: "a fiber for each fetch costs more than the fetch; its tests own the time through fake timers"
+  },
+  {
+    file: "src/services/runtime/walMain.ts",
+    what: "setInterval",
+    reason: "the entry of a thread that does one thing: there is no effect in it whose clock a test could own"
   }
 ]
 
