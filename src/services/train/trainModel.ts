@@ -1,4 +1,5 @@
 // Trains the energies on feature rows: hold back, trim, fit, calibrate, write the graphs.
+import type { Reference } from "../../schema/model/Drift.ts"
 import type { Calibration, EnergyGraph } from "../../schema/model/Manifest.ts"
 import { fitTail, quantile } from "./calibrate.ts"
 import type { InputColumn } from "./encoder.ts"
@@ -18,6 +19,7 @@ import { optimise } from "./network/optimise.ts"
 import { scoreMatchingObjective } from "./network/scoreMatching.ts"
 import { encode, fitMixture, runGraph, weighNovelties } from "./prototypes.ts"
 import { makeRandom, permutation } from "./random.ts"
+import { makeReference } from "./reference.ts"
 import { pick, type Table } from "./session.ts"
 import { trimmed } from "./trim.ts"
 
@@ -58,6 +60,8 @@ export interface TrainedGraph {
 }
 
 export interface TrainedModel {
+  /** What the rows looked like that it was trained on, suspects among them. */
+  readonly reference?: Reference | undefined
   /** The deepest first. */
   readonly graphs: ReadonlyArray<TrainedGraph>
   readonly prototypes: number
@@ -195,6 +199,7 @@ export const trainModel = async (
   const graphs = [...deep, fast]
   options.progress?.("calibrate", heldBack, heldBack)
   return {
+    reference: makeReference(table),
     graphs,
     prototypes: mixture.count,
     heldBack,
