@@ -97,6 +97,20 @@ const cell = {
     ahead: 0
   },
   checkpoint: { offset: 880, at, bytes: 4_096, millis: 3 },
+  drift: {
+    state: "watch",
+    from: at,
+    to: at + 86_400_000,
+    rows: 6_000,
+    blocks: 8,
+    energy: { state: "stable", psi: 0.021, bound: 0.05, ks: 0.03, ksLevel: 0.06 },
+    features: [
+      { feature: "bytesIn", state: "watch", psi: 0.18, bound: 0.07 },
+      { feature: "gap", state: "stable", psi: 0.01, bound: 0.06 }
+    ],
+    week: 3.25,
+    weekBefore: 3
+  },
   startedAt: at,
   takeoverMillis: 41,
   stateBytes: 8_192
@@ -104,6 +118,8 @@ const cell = {
 const model = {
   digest,
   name: "flows",
+  drift: null,
+  driftMissing: 1,
   state: "active",
   stream: "flows",
   createdAt: "2026-05-01T12:00:00Z",
