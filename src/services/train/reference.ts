@@ -14,17 +14,31 @@ const above = (value: number): number => {
   return single[0]
 }
 
-const referenceOf = (values: Float64Array, missing: number): FeatureReference => {
+const referenceOf = (values: Float64Array, missing: number, step: number): FeatureReference => {
   const ascending = values.sort()
   const count = values.length + missing
   const edges: Array<number> = []
-  for (let decile = 1; decile < DECILES && ascending.length > 0; decile++) {
-    // Values are compared as 32-bit numbers.
-    const edge = Math.fround(quantile(ascending, decile / DECILES))
-    if (edges.length === 0 || edge > edges[edges.length - 1]) edges.push(edge)
+  // Values are compared as 32-bit numbers.
+  const push = (edge: number) => {
+    const single = Math.fround(edge)
+    if (edges.length === 0 || single > edges[edges.length - 1]) edges.push(single)
+  }
+  const deciles = Array.from({ length: ascending.length === 0 ? 0 : DECILES - 1 }, (_, at) =>
+    quantile(ascending, (at + 1) / DECILES)
+  )
+  for (let from = 0, to = 0; from < deciles.length; from = ++to) {
+    while (to + 1 < deciles.length && deciles[to + 1] - deciles[to] < step) to++
+    if (to === from) push(deciles[from])
+    else {
+      // A constant but for rounding: one bin, and none of its edges among what is rounded.
+      push(deciles[from] - step / 2)
+      push(deciles[to] + step / 2)
+    }
   }
   // Where values tie there is room for one more edge: what lies above all of them was never seen.
-  if (ascending.length > 0 && edges.length < DECILES - 1) edges.push(above(ascending[ascending.length - 1]))
+  if (ascending.length > 0 && edges.length < DECILES - 1) {
+    push(Math.max(above(ascending[ascending.length - 1]), ascending[ascending.length - 1] + step / 2))
+  }
   const shares = new Array<number>(DRIFT_BINS).fill(0)
   let bin = 0
   for (const value of ascending) {
@@ -35,8 +49,11 @@ const referenceOf = (values: Float64Array, missing: number): FeatureReference =>
   return { edges, shares: shares.map((share) => Number(share.toFixed(6))) }
 }
 
-/** The reference of a table's features; NaN is missing. */
-export const makeReference = ({ rows, count, width }: Table): Reference => ({
+/** The reference of a table's features; NaN is missing. `steps`: by feature, what is less than this apart is the same. */
+export const makeReference = (
+  { rows, count, width }: Table,
+  steps: ReadonlyArray<number> = []
+): Reference => ({
   rows: count,
   features: Array.from({ length: width }, (_, column) => {
     const values = new Float64Array(count)
@@ -45,6 +62,6 @@ export const makeReference = ({ rows, count, width }: Table): Reference => ({
       const value = rows[row * width + column]
       if (!Number.isNaN(value)) values[present++] = value
     }
-    return referenceOf(values.subarray(0, present), count - present)
+    return referenceOf(values.subarray(0, present), count - present, steps[column] ?? 0)
   })
 })

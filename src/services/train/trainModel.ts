@@ -75,6 +75,8 @@ export interface TrainedModel {
 }
 
 const HELD_BACK_MAX = 3_000
+/** Of a feature whose unit is known: this share of its least spread tells nothing. */
+const REFERENCE_STEP = 0.01
 /** Elements of the explain graph's table of shares, encoded columns × inputs. */
 const SHARES_MAX = 8_000_000
 const GOLDEN_ROWS = 4
@@ -199,7 +201,10 @@ export const trainModel = async (
   const graphs = [...deep, fast]
   options.progress?.("calibrate", heldBack, heldBack)
   return {
-    reference: makeReference(table),
+    reference: makeReference(
+      table,
+      inputs.map(({ spreadMin = 0 }) => REFERENCE_STEP * spreadMin)
+    ),
     graphs,
     prototypes: mixture.count,
     heldBack,

@@ -16,8 +16,8 @@ import { batchOf, coreOf } from "../../support/cellRun.ts"
 
 const HOUR = 3_600_000
 const WINDOW = 8 * HOUR
-/** A window's beginning. */
-const START = Math.ceil(1_760_000_000_000 / WINDOW) * WINDOW
+/** A window's beginning, before the time at which the log took the records. */
+const START = (Math.floor(1_760_000_000_000 / WINDOW) - 2) * WINDOW
 const DEVICES = 16
 
 const plan = planStream(
@@ -105,7 +105,10 @@ const modelOf = (fleet: ReturnType<typeof makeFleet>): Manifest => {
     features,
     vocabularies: {},
     population: {},
-    reference: makeReference({ rows: Float32Array.from(rows), count: energies.length, width }),
+    reference: makeReference(
+      { rows: Float32Array.from(rows), count: energies.length, width },
+      features.map(({ kind }) => (kind === "value" ? 0 : 0.01))
+    ),
     graphs: [{ step: "fast", calibration: fitTail(Float64Array.from(energies)) }]
   } as unknown as Manifest
 }
