@@ -282,6 +282,7 @@ export const deviceChangesSuite = (name: string, database: Database, spoil = spo
         CellProtocol.of({
           Inspect: () => Effect.dieMessage("nobody asks"),
           Device: () => Effect.succeed(null),
+          Drift: () => Effect.succeed(null),
           Devices: () => Effect.succeed({ devices: [], next: null, total: 0 }),
           Judge: () => Effect.succeed(null),
           Command: () => Effect.succeed({ offset: 1, epoch: 1, fresh: true })

@@ -44,6 +44,11 @@ const build = Effect.gen(function* () {
     Inspect: () => Effect.sync(handle.status),
     Device: ({ payload }) =>
       Effect.map(live, (core) => describeDevice(core, handle, settings.runner, payload.device)),
+    Drift: () =>
+      Effect.map(live, (core) => {
+        const counts = core.drift.counts()
+        return counts === null ? null : { digest: counts.digest, counts: counts.bytes }
+      }),
     Devices: ({ payload }) =>
       Effect.map(live, (core) => listDevices(core, payload.after, payload.limit, payload.prefix)),
     Judge: ({ payload }) =>

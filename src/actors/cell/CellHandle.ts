@@ -217,6 +217,7 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
           breaker: core?.breaker ?? "none",
           counters: { ...counters },
           checkpoint: last,
+          drift: core?.drift.report() ?? null,
           startedAt,
           takeoverMillis,
           stateBytes: core?.stateBytes() ?? 0

@@ -129,6 +129,8 @@ export const restoreCell = (key: CellKey, plan: StreamPlan, epoch: number) =>
       try: () => {
         const blob = stored.blobs.get("cell")
         if (blob !== undefined) decodeCellState(blob, core.state)
+        const drift = stored.blobs.get("drift")
+        if (drift !== undefined && core.modelDigest !== null) core.drift.restore(core.modelDigest, drift)
         const pages = new Map<number, Uint8Array>()
         for (const [name, bytes] of stored.blobs) {
           if (name.startsWith("ids/")) pages.set(Number(name.slice(4)), bytes)
@@ -169,6 +171,9 @@ export const takeSnapshot = (key: CellKey, epoch: number, cell: RestoredCell): S
   const { devices } = core
   const blobs = new Map<string, Uint8Array>()
   blobs.set("cell", encodeCellState(core.state))
+  const drift = core.drift.counts()
+  // Also where there is none, so that a model that comes back begins anew.
+  blobs.set("drift", drift?.bytes ?? new Uint8Array(1))
   blobs.set("extra", new TextEncoder().encode(JSON.stringify(extraOf(core))))
   const idsWritten = core.state.ids.written
   for (const page of idPagesSince(core.state.ids, cell.idsWritten)) {

@@ -74,6 +74,8 @@ const report = (
   const { core, host, key, metrics } = context
   const { counters } = host
   const { scored, suppressed, duplicates, late, ahead, staging } = core
+  const drift = core.drift.news()
+  if (drift !== undefined) metrics.drift(key.stream, key.partition, drift)
   counters.scored += scored
   counters.secondStage += staging.suspected
   counters.alerts += alerts

@@ -24,6 +24,7 @@ import { makeCellState } from "../../services/state/cellState.ts"
 import { columnsBytes, ensureDevice, makeDeviceColumns, markDirty } from "../../services/state/columns.ts"
 import { markRepeats } from "../../services/state/idWindow.ts"
 import { type ArenaInterner, makeInterner } from "../../services/state/interner.ts"
+import { makeCellDrift } from "./cellDrift.ts"
 import { makeStaging } from "./staging.ts"
 
 export interface CoreLimits {
@@ -81,6 +82,7 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
   const decisions = makeDecisions(limits.batchEventsMax)
   let judges: ReadonlyMap<ScoredBy, Judge> = new Map()
   const staging = makeStaging(plan.suspicious)
+  const drift = makeCellDrift(plan)
   let last = 0
 
   /** A category's value by its interned id (from 0) as the model's vocabulary numbers it. */
@@ -239,6 +241,7 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
     },
 
     staging,
+    drift,
     /** Whose energies the slice has. */
     get scoredBy(): ScoredBy {
       return staging.staged ? "two" : path
@@ -262,6 +265,7 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
       )
       slice.scored = decisions.scored
       path = step
+      drift.count(core.scoredBy, columns, events, energiesOf(step), folded.rows, decisions.excited)
     },
     /** The rung that decided last. */
     get path(): Step {
@@ -386,6 +390,7 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
       const both = staging.use(next?.graphs)
       if (both !== undefined) made.set("two", judgeModel(both, plan.budget))
       judges = made
+      drift.use(next, core.modelDigest)
     },
     /** Rows of these features from now on, without a model that scores them: for training. */
     useFeatures: build

@@ -3,7 +3,7 @@ import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "@effect/platform"
 import { Schema } from "effect"
 import { problemOf } from "../error/ApiError.ts"
 import { CommandId, ModelDigest, StreamName } from "../Ids.ts"
-import { ModelVersionRecord } from "../protocol/ModelProtocol.ts"
+import { ModelVersionRecord, ModelVersionView } from "../protocol/ModelProtocol.ts"
 import { Needs } from "./Access.ts"
 
 const Version = ModelVersionRecord.annotations({ identifier: "ModelVersion" })
@@ -27,7 +27,7 @@ export const ModelsApi = HttpApiGroup.make("models")
   .add(
     HttpApiEndpoint.get("describe", "/models/:digest")
       .setPath(path)
-      .addSuccess(Version)
+      .addSuccess(ModelVersionView.annotations({ identifier: "ModelVersionView" }))
       .addError(problemOf(404, "there is no such model"))
       .annotate(OpenApi.Summary, "Look into one model version")
   )

@@ -89,7 +89,9 @@ export const EventFlag = {
   /** Seen before (same id, same bytes): neither scored nor counted again. */
   duplicate: 4,
   /** Same id as an earlier event, other bytes: goes to the dead letters. */
-  conflict: 8
+  conflict: 8,
+  /** One of its device's first 40: as in training, it says nothing of what the device will be. */
+  young: 16
 } as const
 
 /** Makes empty columns for `capacity` events of a plan with F numeric and C categorical columns. */

@@ -1,5 +1,6 @@
 // What a model bundle says of itself: `manifest.json`, beside the ONNX graphs that it names by digest.
 import { Schema } from "effect"
+import { Reference } from "./Drift.ts"
 import { FeatureSpec } from "./FeatureSpec.ts"
 
 const Sha256 = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))
@@ -55,7 +56,8 @@ export const TableColumn = Schema.Struct({
 export type TableColumn = typeof TableColumn.Type
 
 export const Manifest = Schema.Struct({
-  format: Schema.Literal("groundstate-model/1"),
+  /** Version 2 has a reference; a bundle of version 1 serves as well, but nobody can tell whether it has aged. */
+  format: Schema.Literal("groundstate-model/1", "groundstate-model/2"),
   name: Schema.String,
   /** RFC 3339; when training ended. Not part of any decision. */
   createdAt: Schema.String,
@@ -78,6 +80,7 @@ export const Manifest = Schema.Struct({
       within: Schema.optional(Schema.Number)
     })
   }),
+  reference: Schema.optional(Reference),
   graphs: Schema.Array(EnergyGraph).pipe(Schema.minItems(1), Schema.maxItems(4)),
   training: Schema.Struct({
     rows: Schema.NonNegativeInt,

@@ -3,6 +3,7 @@ import { Entity } from "@effect/cluster"
 import { Rpc } from "@effect/rpc"
 import { Schema } from "effect"
 import { CommandId } from "../Ids.ts"
+import { DriftReport } from "../model/Drift.ts"
 import { Step } from "../stream/StreamDefinition.ts"
 import { Contribution } from "../verdict/Alert.ts"
 import { Verdict } from "../verdict/Verdict.ts"
@@ -56,6 +57,8 @@ export const CellStatus = Schema.Struct({
       millis: Schema.Number
     })
   ),
+  /** Has the model aged, by what this cell sees? Null without a model. */
+  drift: Schema.NullOr(DriftReport),
   startedAt: Schema.Number,
   /** Milliseconds from start to the first fetch: epoch, state, seek. */
   takeoverMillis: Schema.Number,
@@ -166,6 +169,11 @@ export const CellProtocol = Entity.make("Cell", [
   Rpc.make("Device", {
     payload: { device: Schema.String },
     success: Schema.NullOr(CellDevice),
+    error: CellUnavailable
+  }),
+  /** What the cell has counted of its model's drift, to be joined with its neighbours'; null where it counts nothing. */
+  Rpc.make("Drift", {
+    success: Schema.NullOr(Schema.Struct({ digest: Schema.String, counts: Schema.Uint8ArrayFromBase64 })),
     error: CellUnavailable
   }),
   /** Devices by position of arrival: `after` is the last position seen, −1 for the first page. */

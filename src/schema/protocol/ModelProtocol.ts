@@ -4,6 +4,7 @@ import { Rpc } from "@effect/rpc"
 import { Schema } from "effect"
 import { ModelRefused } from "../error/ModelError.ts"
 import { CommandId } from "../Ids.ts"
+import { DriftReport } from "../model/Drift.ts"
 import type { Manifest } from "../model/Manifest.ts"
 
 export const ModelState = Schema.Literal("registered", "active", "retired")
@@ -25,6 +26,16 @@ export const ModelVersionRecord = Schema.Struct({
   version: Schema.NonNegativeInt
 })
 export type ModelVersionRecord = typeof ModelVersionRecord.Type
+
+/** A version as its page shows it: with the drift that the cells that score with it see together. */
+export const ModelVersionView = Schema.Struct({
+  ...ModelVersionRecord.fields,
+  /** Null where it is not active. */
+  drift: Schema.NullOr(DriftReport),
+  /** Cells of its stream that did not answer, so that their devices are left out of the drift. */
+  driftMissing: Schema.NonNegativeInt
+})
+export type ModelVersionView = typeof ModelVersionView.Type
 
 /** A version that is in the store and nothing more; version 0 is not stored yet. */
 export const registeredModel = (digest: string, manifest: Manifest): ModelVersionRecord => ({

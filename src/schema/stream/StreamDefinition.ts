@@ -362,6 +362,22 @@ export const StreamDefinition = Schema.Struct({
     }),
     { default: () => ({ timeout: 100, stages: "one" as const }) }
   ),
+  drift: Schema.optionalWith(
+    Schema.Struct({
+      window: Schema.optionalWith(
+        DurationText.pipe(Schema.filter((ms) => ms >= 8_000 || "a window of drift is 8s or more")),
+        { default: () => 86_400_000 }
+      ).annotations({
+        title: "window",
+        description:
+          "Event time that is held against the training rows, in eight stretches; at least as long as habits take to come round, default 1d."
+      })
+    }).annotations({
+      title: "drift",
+      description: "How the model is watched for events that are no longer like those it was trained on."
+    }),
+    { default: () => ({ window: 86_400_000 }) }
+  ),
   rules: Schema.optionalWith(
     Schema.Array(RuleDefinition).pipe(Schema.maxItems(256)).annotations({
       title: "rules",

@@ -62,6 +62,8 @@ export interface StreamPlan {
   readonly ladder: ReadonlyArray<Step>
   /** Share of normal events that go on to the deep energy where there are two stages; undefined: one stage. */
   readonly suspicious?: number | undefined
+  /** Event time over which drift is looked for; a day where nothing is declared. */
+  readonly driftWindowMillis?: number | undefined
   readonly rules: ReadonlyArray<RuleDefinition>
 }
 
@@ -138,6 +140,7 @@ export const planStream = (definition: StreamDefinition): StreamPlan => {
     ladder: definition.ladder,
     suspicious:
       definition.score.stages === "two" ? (definition.score.suspicious ?? SUSPICIOUS_SHARE) : undefined,
+    driftWindowMillis: definition.drift.window,
     rules: definition.rules
   }
 }

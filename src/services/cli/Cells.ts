@@ -5,6 +5,7 @@ import { UsageInvalid } from "../../schema/error/CliError.ts"
 import { CellStatus } from "../../schema/protocol/CellProtocol.ts"
 import { type Api, makeApi, serverFlag, understand } from "./ApiClient.ts"
 import { streamFlag, streamQuery } from "./decisions.ts"
+import { driftPairs } from "./driftText.ts"
 import {
   formatAge,
   formatBytes,
@@ -121,6 +122,7 @@ export const renderCellPage = (cell: CellStatus, now: number): string => {
       ["Devices", `${formatCount(cell.devices)}, ${formatBytes(cell.stateBytes)} of state`],
       ["Model", formatDigest(cell.model)],
       ["Path", `${cell.path}, breaker ${cell.breaker}`],
+      ...(cell.drift === null ? [] : driftPairs(cell.drift)),
       [
         "Checkpoint",
         checkpoint === null

@@ -1,7 +1,9 @@
 // `groundstate evaluate`: how well a model tells labelled anomalies from normal rows.
 import { Effect, Runtime } from "effect"
 import { UsageInvalid } from "../../schema/error/CliError.ts"
+import type { DriftReport } from "../../schema/model/Drift.ts"
 import type { Evaluation } from "../train/scoreTable.ts"
+import { driftPairs } from "./driftText.ts"
 import { formatCount, formatShare } from "./format.ts"
 import { optionalFlag, requiredFlag } from "./inputs.ts"
 import { outputFlag, printAs } from "./Output.ts"
@@ -20,7 +22,8 @@ export const renderEvaluation = (
   evaluation: Evaluation,
   digest: string,
   report: string | undefined,
-  secondStage: number | null = null
+  secondStage: number | null = null,
+  drift?: DriftReport
 ): string => {
   const normals = evaluation.rows - evaluation.anomalies
   return renderPairs([
@@ -45,6 +48,7 @@ export const renderEvaluation = (
       `False alarms at p ≤ ${evaluation.alertShare}`,
       `${formatShare(evaluation.falseAlarmRate)} (${formatCount(evaluation.falseAlarms)} of ${formatCount(normals)})`
     ],
+    ...(drift === undefined ? [] : driftPairs(drift)),
     ["Model", digest],
     ...(report === undefined ? [] : ([["Report in", printable(report)]] as const))
   ])
@@ -93,6 +97,7 @@ export const evaluate = subcommand({
             manifest: model.manifest,
             score: judge.score,
             calibration: judge.calibration,
+            observe: judge.observe,
             input,
             label,
             alertShare: share,
@@ -113,15 +118,17 @@ export const evaluate = subcommand({
           )
         }
         const secondStage = judge.secondStage()
+        const drift = judge.drift()
         yield* printAs(
           output,
           {
             ...evaluation,
             model: model.digest,
             secondStage,
+            drift,
             ...(page === undefined ? {} : { report: page })
           },
-          Effect.sync(() => renderEvaluation(evaluation, model.digest, page, secondStage))
+          Effect.sync(() => renderEvaluation(evaluation, model.digest, page, secondStage, drift))
         )
       })
     )

@@ -2,10 +2,11 @@
 import { join } from "node:path"
 import { Effect, Schema } from "effect"
 import { CommandFailed, UsageInvalid } from "../../schema/error/CliError.ts"
-import { ModelVersionRecord } from "../../schema/protocol/ModelProtocol.ts"
+import { ModelVersionRecord, ModelVersionView } from "../../schema/protocol/ModelProtocol.ts"
 import { loadSettings } from "../runtime/SettingsFile.ts"
 import { type Api, makeApi, serverFlag, understand } from "./ApiClient.ts"
 import { operatorFlag, operatorName, sendOnce } from "./decisions.ts"
+import { driftPairs } from "./driftText.ts"
 import { formatCount, formatDigest, formatTime } from "./format.ts"
 import { optionalArgument, optionalFlag, requiredArgument, requiredFlag } from "./inputs.ts"
 import { limitFlag, outputFlag, printAs, printList } from "./Output.ts"
@@ -85,7 +86,7 @@ const get = subcommand({
 })
 
 /** `models describe`: one version as a page. */
-export const renderModelPage = (record: ModelVersionRecord): string =>
+export const renderModelPage = (record: ModelVersionView): string =>
   renderPairs([
     ["Digest", record.digest],
     ["Name", printable(record.name)],
@@ -97,6 +98,12 @@ export const renderModelPage = (record: ModelVersionRecord): string =>
     ["Features", formatCount(record.features)],
     ["Prototypes", formatCount(record.prototypes)],
     ["Trained on", `${formatCount(record.trainingRows)} rows`],
+    ...(record.drift === null ? [] : driftPairs(record.drift)),
+    ...(record.driftMissing === 0
+      ? []
+      : ([
+          ["Not asked", `${formatCount(record.driftMissing)} cells did not answer: the drift is without them`]
+        ] as const)),
     [
       "Holds in",
       record.cells
@@ -119,7 +126,7 @@ const describe = subcommand({
       yield* printAs(
         output,
         body,
-        Effect.map(understand(api, `model ${digest}`, ModelVersionRecord)(body), renderModelPage)
+        Effect.map(understand(api, `model ${digest}`, ModelVersionView)(body), renderModelPage)
       )
     })
 })

@@ -1,5 +1,6 @@
 // `groundstate score`: a score for every row of a table, in order, and on demand why a row alerts.
 import { Effect, Runtime } from "effect"
+import { driftPairs } from "./driftText.ts"
 import { explainTable } from "./explainTable.ts"
 import { formatCount, formatShare } from "./format.ts"
 import { defaultFlag, numberBetween, optionalFlag, requiredFlag } from "./inputs.ts"
@@ -87,6 +88,7 @@ export const score = subcommand({
           manifest: model.manifest,
           score: judge.score,
           calibration: judge.calibration,
+          observe: judge.observe,
           input,
           label,
           alertShare: share
@@ -99,6 +101,7 @@ export const score = subcommand({
           }
         })
         const secondStage = judge.secondStage()
+        const drift = judge.drift()
         const explained =
           explain === undefined
             ? 0
@@ -106,7 +109,7 @@ export const score = subcommand({
         yield* tellMisfits(summary)
         yield* printAs(
           form,
-          { ...summary, model: model.digest, secondStage, output: file, explained },
+          { ...summary, model: model.digest, secondStage, drift, output: file, explained },
           Effect.succeed(
             renderPairs([
               ["Rows", formatCount(summary.rows)],
@@ -119,6 +122,7 @@ export const score = subcommand({
                 : ([
                     ["Second stage", `${formatCount(secondStage)} rows went on to the deep energy`]
                   ] as const)),
+              ...driftPairs(drift),
               ["Scores in", printable(file)],
               ...(explain === undefined
                 ? []

@@ -2,8 +2,12 @@
 import { Effect } from "effect"
 import { CommandFailed } from "../../schema/error/CliError.ts"
 import type { ScorerUnavailable } from "../../schema/error/ModelError.ts"
+import type { DriftReport } from "../../schema/model/Drift.ts"
 import { type Calibration, deepestStep, type EnergyGraph } from "../../schema/model/Manifest.ts"
 import { SUSPICIOUS_SHARE } from "../../schema/stream/StreamPlan.ts"
+import { unknownDrift } from "../rollout/drift.ts"
+import { makeDriftScale } from "../rollout/driftScale.ts"
+import { makeTableDrift, type TableDrift } from "../rollout/tableDrift.ts"
 import type { LoadedModel, RowExplanation } from "../score/Scorer.ts"
 import { gatherSuspects, makeStages, makeSuspects, type Stages, scatterSuspects } from "../score/stages.ts"
 import { optionalChoiceFlag } from "./inputs.ts"
@@ -20,6 +24,10 @@ export interface TableJudge {
   readonly calibration: Calibration
   /** Rows that went on to the second of two stages so far; null where there is one. */
   readonly secondStage: () => number | null
+  /** Counts a row that does not alert for the drift; undefined where the model has no reference. */
+  readonly observe: TableDrift["count"] | undefined
+  /** Of the rows counted so far, against those that the model was trained on. */
+  readonly drift: () => DriftReport
   /** Is there a graph for every explanation? */
   readonly explains: boolean
   /** rows: count × width. Writes `count` energies, each by its row alone. */
@@ -38,7 +46,15 @@ export interface TableJudge {
 const explainable = (model: LoadedModel, step: EnergyGraph["step"]): boolean =>
   model.manifest.graphs.some((graph) => graph.step === step && graph.explain !== undefined)
 
-const inOneStage = (model: LoadedModel, graph: EnergyGraph): TableJudge => ({
+type Scoring = Omit<TableJudge, "observe" | "drift">
+
+const withDrift = (model: LoadedModel, scoring: Scoring): TableJudge => {
+  const scale = makeDriftScale(model.manifest, scoring.calibration)
+  const drift = scale === undefined ? undefined : makeTableDrift(scale)
+  return { ...scoring, observe: drift?.count, drift: drift?.report ?? (() => unknownDrift) }
+}
+
+const inOneStage = (model: LoadedModel, graph: EnergyGraph): Scoring => ({
   step: graph.step,
   calibration: graph.calibration,
   secondStage: () => null,
@@ -47,7 +63,7 @@ const inOneStage = (model: LoadedModel, graph: EnergyGraph): TableJudge => ({
   explain: (rows, count) => model.explain(graph.step, rows, count)
 })
 
-const inTwoStages = (model: LoadedModel, stages: Stages): TableJudge => {
+const inTwoStages = (model: LoadedModel, stages: Stages): Scoring => {
   const { width } = model
   const suspects = makeSuspects()
   let passed = 0
@@ -94,9 +110,9 @@ export const tableJudge = (
   const { graphs } = model.manifest
   const step = asked ?? deepestStep(model.manifest)
   const stages = step === "two" ? makeStages(graphs, SUSPICIOUS_SHARE) : undefined
-  if (stages !== undefined) return Effect.succeed(inTwoStages(model, stages))
+  if (stages !== undefined) return Effect.succeed(withDrift(model, inTwoStages(model, stages)))
   const graph = graphs.find((item) => item.step === step)
-  if (graph !== undefined) return Effect.succeed(inOneStage(model, graph))
+  if (graph !== undefined) return Effect.succeed(withDrift(model, inOneStage(model, graph)))
   return Effect.fail(
     new CommandFailed({
       problem:

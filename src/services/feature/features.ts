@@ -39,6 +39,8 @@ const LEVEL_UP = 0.245
 const LEVEL_DOWN = 0.005
 /** Events in which a device learns at full pace whatever its energy: it has no baseline to protect yet. */
 const YOUNG_EVENTS = 100
+/** Events of a device before its rows tell what it will be; those that models are trained on begin there, too. */
+const SETTLED_EVENTS = 40
 /** Baseline energy above which an event's terms are kept for explanation. */
 export const TRACE_NATS = 5
 const COUNT_MAX = 1_000
@@ -251,6 +253,7 @@ const foldEvents = (
     } else if (time > watermark.newest) watermark.newest = time
 
     const before = columns.events[device]
+    if (before < SETTLED_EVENTS) events.flags[i] |= EventFlag.young
     const first = before === 0
     const last = lastTime[device]
     const since = first || time < last ? 0 : time - last

@@ -61,6 +61,7 @@ const make = Effect.gen(function* () {
       ask(at(stream, partition).Device({ device: id })),
     cellDevices: (stream: string, partition: number, query: DevicesQuery) =>
       ask(at(stream, partition).Devices(query)),
+    cellDrift: (stream: string, partition: number) => ask(at(stream, partition).Drift()),
     /** Not repeated and not turned into problems: whoever asks has another answer at hand. */
     judge: (stream: string, partition: number, askId: string, timeoutMillis: number) =>
       at(stream, partition).Judge({ askId, timeoutMillis }),

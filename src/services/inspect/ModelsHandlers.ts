@@ -6,16 +6,21 @@ import { GroundstateApi } from "../../schema/api/Api.ts"
 import { ActivateRequest, RetireRequest } from "../../schema/api/ModelsApi.ts"
 import type { ApiProblem } from "../../schema/error/ApiError.ts"
 import { CommandId } from "../../schema/Ids.ts"
-import { registeredModel } from "../../schema/protocol/ModelProtocol.ts"
+import { type ModelVersionRecord, registeredModel } from "../../schema/protocol/ModelProtocol.ts"
 import { ModelStore } from "../model/ModelStore.ts"
 import { Metrics } from "../observe/Metrics.ts"
+import { unknownDrift } from "../rollout/drift.ts"
 import { Streams } from "../runtime/Streams.ts"
 import { Projections } from "../state/Projections.ts"
 import { Actors } from "./Actors.ts"
 import { AskedBy, decider } from "./caller.ts"
+import { joinedDrift } from "./joinedDrift.ts"
 import { problemOfError } from "./problems.ts"
 import { readJson } from "./requestBody.ts"
 import { servedStream } from "./servedStream.ts"
+
+/** Cells asked at once for what they have counted. */
+const CELLS_AT_ONCE = 32
 
 export const ModelsHandlers = HttpApiBuilder.group(GroundstateApi, "models", (handlers) =>
   Effect.gen(function* () {
@@ -33,6 +38,26 @@ export const ModelsHandlers = HttpApiBuilder.group(GroundstateApi, "models", (ha
       })
     const commandOf = (key: CommandId | undefined) => key ?? CommandId.make(randomUUID())
 
+    /** What the cells of an active version's stream see together. */
+    const driftOf = (record: ModelVersionRecord) =>
+      Effect.gen(function* () {
+        const served = record.stream === null ? undefined : streams.get(record.stream)
+        if (record.state !== "active" || served === undefined) return { drift: null, driftMissing: 0 }
+        const bundle = yield* Effect.orElseSucceed(store.get(record.digest), () => undefined)
+        const answers = yield* Effect.forEach(
+          Array.from({ length: served.partitions }, (_, partition) => partition),
+          (partition) => Effect.option(actors.cellDrift(served.plan.stream, partition)),
+          { concurrency: CELLS_AT_ONCE }
+        )
+        const counts = answers.flatMap((answer) =>
+          answer._tag === "Some" && answer.value?.digest === record.digest ? [answer.value.counts] : []
+        )
+        return {
+          drift: bundle === undefined ? unknownDrift : joinedDrift(bundle.manifest, served.plan, counts),
+          driftMissing: answers.filter(({ _tag }) => _tag === "None").length
+        }
+      })
+
     return handlers
       .handle("list", () =>
         Effect.gen(function* () {
@@ -45,7 +70,12 @@ export const ModelsHandlers = HttpApiBuilder.group(GroundstateApi, "models", (ha
           }
         }).pipe(Effect.mapError((error) => problemOfError(error) as ApiProblem))
       )
-      .handle("describe", ({ path }) => actors.describeModel(path.digest))
+      .handle("describe", ({ path }) =>
+        Effect.gen(function* () {
+          const record = yield* actors.describeModel(path.digest)
+          return { ...record, ...(yield* driftOf(record)) }
+        })
+      )
       .handleRaw("activate", ({ request, path, headers }) =>
         counted(
           "activate",

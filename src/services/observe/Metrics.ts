@@ -6,6 +6,7 @@ import { type IntervalHistogram, monitorEventLoopDelay } from "node:perf_hooks"
 import { Context, Effect, Layer } from "effect"
 import { Counter, Gauge, Histogram, Registry } from "prom-client"
 import type { DeadLetterReason } from "../../schema/event/DeadLetter.ts"
+import type { DriftReport, DriftState } from "../../schema/model/Drift.ts"
 import type { Step } from "../../schema/stream/StreamDefinition.ts"
 
 /** What one cell did with one batch. Counts are events; lengths of time are seconds. */
@@ -42,6 +43,8 @@ export interface CellPosition {
 
 export type BreakerState = "closed" | "half-open" | "open"
 const breakerValues: Readonly<Record<BreakerState, number>> = { closed: 0, "half-open": 1, open: 2 }
+
+const driftValues: Readonly<Record<DriftState, number>> = { unknown: 0, stable: 1, watch: 2, drifted: 3 }
 
 /** Kinds of command that are counted. */
 export type CommandKind =
@@ -208,6 +211,18 @@ const makeMetrics = (registry: Registry) => {
     ["signal"]
   )
 
+  const driftState = gauge(
+    "groundstate_drift_state",
+    "drift of a cell's model: 0 unknown, 1 stable, 2 watch, 3 drifted",
+    cell
+  )
+  const driftPsi = gauge(
+    "groundstate_drift_psi",
+    "population stability index of the energy, and of the feature that moved most, against the training rows",
+    [...cell, "of"]
+  )
+  const driftRows = gauge("groundstate_drift_rows", "rows that the last look at drift rests on", cell)
+
   /** By cell: a gauge costs microseconds to set, and a cell moves hundreds of times a second. */
   const positions = new Map<string, CellPosition>()
 
@@ -249,6 +264,14 @@ const makeMetrics = (registry: Registry) => {
     breaker: (stream: string, partition: number, path: Step, state: BreakerState): void => {
       breaker.set({ stream, partition, path }, breakerValues[state])
     },
+    /** After a stretch of event time has ended: eight times a window. */
+    drift: (stream: string, partition: number, report: DriftReport): void => {
+      const labels = { stream, partition }
+      driftState.set(labels, driftValues[report.state])
+      driftPsi.set({ ...labels, of: "energy" }, report.energy.psi)
+      driftPsi.set({ ...labels, of: "feature" }, report.features[0]?.psi ?? 0)
+      driftRows.set(labels, report.rows)
+    },
     command: (kind: CommandKind, outcome: CommandOutcome): void => {
       commands.inc({ kind, outcome })
     },
@@ -268,7 +291,9 @@ const makeMetrics = (registry: Registry) => {
     /** The cell has gone to another runner: its gauges go too, so that no stale lag is reported. */
     forgetCell: (stream: string, partition: number): void => {
       positions.delete(`${stream}/${partition}`)
-      for (const metric of [lag, age, devices, stateBytes]) metric.remove({ stream, partition })
+      for (const metric of [lag, age, devices, stateBytes, driftState, driftRows])
+        metric.remove({ stream, partition })
+      for (const of of ["energy", "feature"]) driftPsi.remove({ stream, partition, of })
       for (const path of ["deep", "fast", "baseline", "rules"] as const)
         breaker.remove({ stream, partition, path })
     },

@@ -1,6 +1,7 @@
 // Two stages: which events go on to the deep energy, and one scale for the energies of both. Plain loops.
 import { EventFlag } from "../../schema/event/Batch.ts"
 import type { Calibration, Manifest } from "../../schema/model/Manifest.ts"
+import type { Step } from "../../schema/stream/StreamDefinition.ts"
 
 /** Bends of the line from the first stage's energies to the second's. */
 const BENDS = 64
@@ -79,6 +80,20 @@ export const makeStages = (graphs: Manifest["graphs"], suspicious: number): Stag
     return before > gate ? energy : deepEnergy(stages, before)
   })
   return { ...stages, calibration: { ...deep.calibration, energies: energies.sort((a, b) => a - b) } }
+}
+
+/** Whose energies judge while all is well, and their calibration; undefined where none of the model's is declared. */
+export const preferredScale = (
+  { graphs }: Pick<Manifest, "graphs">,
+  ladder: ReadonlyArray<Step>,
+  suspicious: number | undefined
+): { readonly by: "two" | "deep" | "fast"; readonly calibration: Calibration } | undefined => {
+  const step = ladder.find((one) => graphs.some((graph) => graph.step === one))
+  if (step !== "deep" && step !== "fast") return undefined
+  const stages = step === "deep" && suspicious !== undefined ? makeStages(graphs, suspicious) : undefined
+  if (stages !== undefined) return { by: "two", calibration: stages.calibration }
+  const graph = graphs.find((one) => one.step === step)
+  return graph === undefined ? undefined : { by: step, calibration: graph.calibration }
 }
 
 /** Rows of a slice that go on to the second stage, one after the other, and their energies. Grows, never shrinks. */

@@ -46,7 +46,7 @@ export const bundleFiles = (parts: BundleParts): ReadonlyMap<string, Uint8Array>
     if (explain !== undefined) files.set(`${step}-explain.onnx`, explain)
   }
   const manifest: Manifest = {
-    format: "groundstate-model/1",
+    format: trained.reference === undefined ? "groundstate-model/1" : "groundstate-model/2",
     name: parts.name,
     createdAt: parts.createdAt,
     seed: parts.seed,
@@ -54,6 +54,7 @@ export const bundleFiles = (parts: BundleParts): ReadonlyMap<string, Uint8Array>
     features: parts.features,
     vocabularies: parts.vocabularies,
     population: parts.population,
+    ...(trained.reference === undefined ? {} : { reference: trained.reference }),
     graphs: trained.graphs.map(({ step, explain, calibration, firstStage, costPerRow }) => ({
       step,
       score: `${step}.onnx`,

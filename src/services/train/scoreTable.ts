@@ -30,6 +30,8 @@ export interface ScoreTableOptions {
   readonly label?: string | undefined
   /** Rows with a p-value of at most this alert; 0.01 by default. */
   readonly alertShare?: number | undefined
+  /** Hears of every row that could be read and does not alert, in order. */
+  readonly observe?: ((energy: number, features: Float32Array) => void) | undefined
   readonly progress?: ((rows: number) => void) | undefined
 }
 
@@ -111,6 +113,8 @@ const eachLot = (
   Effect.gen(function* () {
     const { writer, reader } = opened
     const { width } = writer
+    const { observe } = options
+    const judged = judge(options)
     const table = new Float32Array(LOT_ROWS * width)
     const energies = new Float32Array(LOT_ROWS)
     const broken = new Faults()
@@ -139,6 +143,12 @@ const eachLot = (
           }
         })
         yield* options.score(table, part.length, energies)
+        if (observe !== undefined) {
+          for (let at = 0; at < part.length; at++) {
+            if (part[at].cells === undefined || judged(energies[at], false).alert === 1) continue
+            observe(energies[at], table.subarray(at * width, (at + 1) * width))
+          }
+        }
         yield* attempt(() => take({ rows: part, energies, features: table }))
         rows += part.length
         options.progress?.(rows)

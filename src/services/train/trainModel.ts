@@ -1,4 +1,5 @@
 // Trains the energies on feature rows: hold back, trim, fit, calibrate, write the graphs.
+import type { Reference } from "../../schema/model/Drift.ts"
 import type { Calibration, EnergyGraph } from "../../schema/model/Manifest.ts"
 import { fitTail, quantile } from "./calibrate.ts"
 import type { Encoder, InputColumn } from "./encoder.ts"
@@ -26,6 +27,7 @@ import {
   weighNovelties
 } from "./prototypes.ts"
 import { makeRandom, permutation } from "./random.ts"
+import { makeReference } from "./reference.ts"
 import { pick, type Table } from "./session.ts"
 import { trimmed } from "./trim.ts"
 
@@ -66,6 +68,8 @@ export interface TrainedGraph {
 }
 
 export interface TrainedModel {
+  /** What the rows looked like that it was trained on, suspects among them. */
+  readonly reference?: Reference | undefined
   /** The deepest first. */
   readonly graphs: ReadonlyArray<TrainedGraph>
   readonly prototypes: number
@@ -79,6 +83,8 @@ export interface TrainedModel {
 }
 
 const HELD_BACK_MAX = 3_000
+/** Of a feature whose unit is known: this share of its least spread tells nothing. */
+const REFERENCE_STEP = 0.01
 /** Elements of the explain graph's table of shares, encoded columns × inputs. */
 const SHARES_MAX = 8_000_000
 const GOLDEN_ROWS = 4
@@ -236,6 +242,10 @@ export const trainModel = async (
   const graphs = [...deep, fast]
   options.progress?.("calibrate", heldBack, heldBack)
   return {
+    reference: makeReference(
+      table,
+      inputs.map(({ spreadMin = 0 }) => REFERENCE_STEP * spreadMin)
+    ),
     graphs,
     prototypes: mixture.count,
     heldBack,

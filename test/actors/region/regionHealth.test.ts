@@ -31,6 +31,7 @@ const status = (more: Partial<CellStatus>): CellStatus => ({
     ahead: 0
   },
   checkpoint: null,
+  drift: null,
   startedAt: 0,
   takeoverMillis: 0,
   stateBytes: 0,

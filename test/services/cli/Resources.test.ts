@@ -97,6 +97,20 @@ const cell = {
     ahead: 0
   },
   checkpoint: { offset: 880, at, bytes: 4_096, millis: 3 },
+  drift: {
+    state: "watch",
+    from: at,
+    to: at + 86_400_000,
+    rows: 6_000,
+    blocks: 8,
+    energy: { state: "stable", psi: 0.021, bound: 0.05, ks: 0.03, ksLevel: 0.06 },
+    features: [
+      { feature: "bytesIn", state: "watch", psi: 0.18, bound: 0.07 },
+      { feature: "gap", state: "stable", psi: 0.01, bound: 0.06 }
+    ],
+    week: 3.25,
+    weekBefore: 3
+  },
   startedAt: at,
   takeoverMillis: 41,
   stateBytes: 8_192
@@ -104,6 +118,8 @@ const cell = {
 const model = {
   digest,
   name: "flows",
+  drift: null,
+  driftMissing: 1,
   state: "active",
   stream: "flows",
   createdAt: "2026-05-01T12:00:00Z",
@@ -422,18 +438,22 @@ describe("cells", () => {
   it.live("describes one, and says what names a cell", () =>
     Effect.gen(function* () {
       expect((yield* ask("cells describe flows/0")).out).toMatchInlineSnapshot(`
-        "Cell:           flows/0
-        Owner:          runner-1 at epoch 2, since 2026-05-01T12:00:00Z (60m ago)
-        Takeover:       41ms
-        State:          reading
-        Offset:         900 of 1000: 100 behind
-        Oldest event:   2s
-        Watermark:      2026-05-01T12:01:00Z
-        Rate:           45.2/s
-        Devices:        12, 8.0 KiB of state
-        Model:          sha256:0123456789ab
-        Path:           fast, breaker closed
-        Checkpoint:     offset 880, 60m ago, 4.0 KiB in 3ms
+        "Cell:               flows/0
+        Owner:              runner-1 at epoch 2, since 2026-05-01T12:00:00Z (60m ago)
+        Takeover:           41ms
+        State:              reading
+        Offset:             900 of 1000: 100 behind
+        Oldest event:       2s
+        Watermark:          2026-05-01T12:01:00Z
+        Rate:               45.2/s
+        Devices:            12, 8.0 KiB of state
+        Model:              sha256:0123456789ab
+        Path:               fast, breaker closed
+        Drift:              watch: something has moved (energy: PSI 0.021, by chance below 0.050; KS 0.030, by chance below 0.060)
+        Moved most:         FEATURE   STATE     PSI   BY CHANCE
+                            bytesIn   watch   0.180       0.070
+        Energy this week:   3.25 nats on average, +0.25 on the week before
+        Checkpoint:         offset 880, 60m ago, 4.0 KiB in 3ms
 
         Since this owner started:
           Scored:         900
@@ -483,6 +503,7 @@ describe("models", () => {
         Features:     9
         Prototypes:   64
         Trained on:   10,000 rows
+        Not asked:    1 cells did not answer: the drift is without them
         Holds in:     flows/0 from offset 900 at epoch 2
         "
       `)

@@ -57,6 +57,7 @@ const status = (stream: string, partition: number): CellStatus => ({
     ahead: 0
   },
   checkpoint: null,
+  drift: null,
   startedAt: 0,
   takeoverMillis: 12,
   stateBytes: 1_000
@@ -113,6 +114,7 @@ const cells = (world: World) =>
           const known = world.devices.get(`${stream}/${partition}`)?.includes(payload.device) === true
           return Effect.succeed(known ? cellDevice(stream, partition, payload.device) : null)
         },
+        Drift: () => Effect.succeed(null),
         Devices: ({ address, payload: { after, limit, prefix } }) => {
           const { stream, partition } = parseCellId(address.entityId)
           const list = world.devices.get(`${stream}/${partition}`) ?? []
