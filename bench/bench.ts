@@ -13,6 +13,7 @@ const questions: Readonly<Record<string, () => Promise<Question>>> = {
   kafka: async () => (await import("./kafkaThroughput.ts")).kafkaThroughput,
   latency: async () => (await import("./latency.ts")).latency,
   score: async () => (await import("./askScore.ts")).askScore,
+  energy: async () => (await import("./energy.ts")).energy,
   alerts: async () => (await import("./alerts.ts")).alerts,
   stages: async () => (await import("./stages.ts")).stages,
   stagesSpeed: async () => (await import("./stages.ts")).stagesSpeed,
