@@ -28,20 +28,21 @@ export const tellMisfits = (misfits: {
   readonly broken: number
   readonly brokenExamples?: ReadonlyArray<string>
   readonly unreadableCells: number
+  readonly unreadableExamples?: ReadonlyArray<string>
   readonly missingColumns: ReadonlyArray<string>
 }) =>
   Effect.gen(function* () {
-    const { broken, brokenExamples = [], unreadableCells, missingColumns } = misfits
+    const { broken, brokenExamples = [], unreadableCells, unreadableExamples = [], missingColumns } = misfits
+    const told = (examples: ReadonlyArray<string>) =>
+      examples.length === 0 ? "" : ` (${printable(examples.slice(0, 3).join("; "))})`
     if (broken > 0) {
-      const examples =
-        brokenExamples.length === 0 ? "" : ` (${printable(brokenExamples.slice(0, 3).join("; "))})`
       yield* say(
-        `Note: ${formatCount(broken)} rows can't be read${examples}; they are scored as rows without values.`
+        `Note: ${formatCount(broken)} rows can't be read${told(brokenExamples)}; they are scored as rows without values.`
       )
     }
     if (unreadableCells > 0)
       yield* say(
-        `Note: ${formatCount(unreadableCells)} cells of numeric columns are no numbers; they count as missing.`
+        `Note: ${formatCount(unreadableCells)} cells of numeric columns are no numbers${told(unreadableExamples)}; they count as missing.`
       )
     if (missingColumns.length > 0) {
       yield* say(

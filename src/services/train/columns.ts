@@ -7,7 +7,7 @@ import type { Table } from "./session.ts"
 import { type Cell, isMissing, numberIn, type TableRow } from "./tableReader.ts"
 
 /** Most columns a table may have; each costs memory for every row of the sample. */
-export const COLUMNS_MAX = 4_096
+export const COLUMNS_MAX = 16_384
 /** Values of a category that get a column of their own; the rest count as unseen. */
 export const LEVELS_MAX = 100
 /** A value must have come this often to count as one of its category's. */
@@ -15,8 +15,19 @@ const LEVEL_ROWS_MIN = 2
 /** Share of a column's values that must be numbers for it to be numeric. */
 const NUMERIC_SHARE = 0.95
 const DISTINCT_MAX = 5_000
-/** Share of a growing column's steps that must be equal for it to count rows; broken rows leave gaps. */
-const EVEN_SHARE = 0.95
+/** Share of a column's steps that must rise, where none falls, for it to run along with the rows. */
+const RUNNING_SHARE = 0.5
+/** Fewer values than this run along by chance. */
+const RUNNING_ROWS_MIN = 10
+/** How straight it must run: a clock or a counter does, a feature that the file is sorted by bends at its ends. */
+const STRAIGHT = 0.98
+/** Names of what runs along with the rows, however unevenly. */
+const runningNames =
+  /^(time|date|timestamp|datetime|ts|epoch|seq|sequence|row|index|offset)$|(_|\b)(time|timestamp|date|at|seq|index)$/i
+const idNames = /(^|[_\-. ])(id|ids|uid|uuid|guid|key)$|^id[_\-. ]|[a-z]Id$/
+/** A date or a time as text: 2024-01-31, 31/01/2024, 12:30:00 or both. */
+const dateText =
+  /^(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})([T ].*)?$|^\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?$/
 /** Columns of texts that repeat less than this many times on average are names, not categories. */
 const REPEATS_MIN = 2
 
@@ -26,12 +37,24 @@ export interface ColumnSurvey {
   numbers: number
   missing: number
   texts: number
-  /** First difference of two values, and how many have been equal to it: a row counter, or a clock. */
-  step: number | undefined
-  evenSteps: number
-  /** True while every value is a number above the one before. */
-  counting: boolean
+  /** Texts but true and false, and the first of them: what a numeric column can't read. */
+  words: number
+  readonly odd: Array<{ readonly row: number; readonly line: number; readonly cell: Cell }>
+  /** Texts that read as a date or a time of day. */
+  dates: number
+  /** Steps from one number to the next that go up, and down. */
+  rises: number
+  falls: number
+  first: number
   last: number
+  /** Sums over numbers i = 0, 1, … with v = value − first: of v, v², i·v. They tell how straight the numbers run. */
+  sum: number
+  squares: number
+  product: number
+  /** True while every number is a whole one. */
+  whole: boolean
+  /** Its name says that it identifies rows; then its numbers are counted in `values`, too. */
+  readonly identifier: boolean
   /** Times each value came; no new values after `DISTINCT_MAX`. */
   readonly values: Map<string, number>
   /** Values seen when the map was full; 0 while it is not. */
@@ -43,37 +66,52 @@ export const newSurvey = (name: string): ColumnSurvey => ({
   numbers: 0,
   missing: 0,
   texts: 0,
-  step: undefined,
-  evenSteps: 0,
-  counting: true,
+  words: 0,
+  odd: [],
+  dates: 0,
+  rises: 0,
+  falls: 0,
+  first: Number.NaN,
   last: Number.NaN,
+  sum: 0,
+  squares: 0,
+  product: 0,
+  whole: true,
+  identifier: idNames.test(name),
   values: new Map(),
   fullAt: 0
 })
 
-/** Takes one cell into account. */
-export const surveyCell = (survey: ColumnSurvey, cell: Cell): void => {
+/** Takes one cell into account; `row` and `line` tell where it stands. */
+export const surveyCell = (survey: ColumnSurvey, cell: Cell, row: number, line: number): void => {
   if (isMissing(cell)) {
     survey.missing++
-    survey.counting = false
     return
   }
   const value = typeof cell === "boolean" ? Number.NaN : numberIn(cell)
   if (Number.isNaN(value)) {
+    const text = String(cell).trim()
     survey.texts++
-    survey.counting = false
-    countValue(survey, String(cell).trim())
+    if (!isTruthWord(cell) && typeof cell !== "boolean") {
+      survey.words++
+      if (survey.odd.length < EXAMPLES_MAX) survey.odd.push({ row, line, cell })
+    }
+    if (dateText.test(text)) survey.dates++
+    countValue(survey, text)
     return
   }
-  survey.numbers++
-  // Numbers are counted as text only while the column may still turn out to be a category.
-  if (survey.texts > 0) countValue(survey, String(cell).trim())
-  if (survey.counting && !Number.isNaN(survey.last)) {
-    survey.step ??= value - survey.last
-    if (value - survey.last === survey.step) survey.evenSteps++
-    survey.counting = value > survey.last
-  }
+  // Numbers are counted as text only while the column may still turn out to be a category or an identifier.
+  if (survey.texts > 0 || survey.identifier) countValue(survey, String(cell).trim())
+  if (survey.numbers === 0) survey.first = value
+  else if (value > survey.last) survey.rises++
+  else if (value < survey.last) survey.falls++
+  const run = value - survey.first
+  survey.sum += run
+  survey.squares += run * run
+  survey.product += survey.numbers * run
+  survey.whole &&= Number.isInteger(value)
   survey.last = value
+  survey.numbers++
 }
 
 const countValue = (survey: ColumnSurvey, text: string) => {
@@ -104,16 +142,37 @@ const vocabularyOf = (survey: ColumnSurvey): ReadonlyArray<string> =>
     .slice(0, LEVELS_MAX)
     .map(([text]) => text)
 
+/**
+ * Does the column run along with the rows, as a clock or a counter does? Rows to come lie beyond all it has been, so
+ * that a model with it would find every one of them strange.
+ */
+const runsAlong = ({ name, numbers, rises, falls, sum, squares, product }: ColumnSurvey): boolean => {
+  if (numbers < RUNNING_ROWS_MIN || Math.min(rises, falls) > 0) return false
+  if (Math.max(rises, falls) < RUNNING_SHARE * (numbers - 1)) return false
+  const middle = (numbers - 1) / 2
+  const spread = Math.sqrt((squares - (sum * sum) / numbers) * ((numbers * (numbers * numbers - 1)) / 12))
+  return runningNames.test(name) || Math.abs(product - middle * sum) >= STRAIGHT * spread
+}
+
 /** What a column holds, by what was seen of it. Logarithms are decided later, on the sample. */
 export const decideColumn = (survey: ColumnSurvey): Decided => {
   const present = survey.numbers + survey.texts
   const { name } = survey
   if (present === 0) return ignored(name, "it has no values")
   if (survey.numbers >= NUMERIC_SHARE * present) {
-    if (survey.counting && survey.numbers > 2 && survey.evenSteps >= EVEN_SHARE * (survey.numbers - 1)) {
-      return ignored(name, `it counts the rows in steps of ${survey.step}`)
+    if (runsAlong(survey)) {
+      return ignored(
+        name,
+        `it only ever ${survey.falls === 0 ? "grows" : "falls"} from row to row (a time or a counter)`
+      )
+    }
+    if (survey.whole && survey.values.size > 20 && survey.values.size === Math.min(present, DISTINCT_MAX)) {
+      return ignored(name, "every number in it is different and its name is an identifier's")
     }
     return { column: { name, type: "number", log: false }, vocabulary: [], notice: undefined }
+  }
+  if (survey.dates >= NUMERIC_SHARE * present) {
+    return ignored(name, "it holds dates or times, of which later rows have others")
   }
   const seen = survey.fullAt > 0 ? survey.fullAt : present
   if (survey.values.size > LEVELS_MAX && seen < REPEATS_MIN * survey.values.size) {
@@ -147,12 +206,20 @@ export const declaredColumn = (survey: ColumnSurvey, definition: StreamDefinitio
   }
 }
 
+const isTruthWord = (cell: Cell): cell is string =>
+  typeof cell === "string" && /^(true|false)$/i.test(cell.trim())
+
 /** Turns rows into feature rows: one value for each column that is not ignored, in order. */
 export interface RowWriter {
   readonly width: number
   readonly features: ReadonlyArray<FeatureSpec>
-  /** Writes one row; counts cells that a numeric column could not read, and takes them as missing. */
-  readonly write: (cells: ReadonlyArray<Cell>, rows: Float32Array, at: number) => number
+  /** Writes one row. A cell that a numeric column can't read is told to `misread`, and taken as missing. */
+  readonly write: (
+    cells: ReadonlyArray<Cell>,
+    rows: Float32Array,
+    at: number,
+    misread?: (column: string, cell: Cell) => void
+  ) => void
 }
 
 export const makeRowWriter = (
@@ -174,8 +241,7 @@ export const makeRowWriter = (
       kind: column.type === "number" ? ("value" as const) : ("category" as const),
       field: column.name
     })),
-    write: (cells, rows, at) => {
-      let unreadable = 0
+    write: (cells, rows, at, misread) => {
       for (let index = 0; index < used.length; index++) {
         const { column, place, levels } = used[index]
         const cell = place < 0 ? null : cells[place]
@@ -184,13 +250,10 @@ export const makeRowWriter = (
           continue
         }
         let value = numberIn(cell)
-        if (Number.isNaN(value) && typeof cell === "string" && /^(true|false)$/i.test(cell.trim())) {
-          value = cell.trim().toLowerCase() === "true" ? 1 : 0
-        }
-        if (Number.isNaN(value) && !isMissing(cell)) unreadable++
+        if (Number.isNaN(value) && isTruthWord(cell)) value = cell.trim().toLowerCase() === "true" ? 1 : 0
+        if (misread !== undefined && Number.isNaN(value) && !isMissing(cell)) misread(column.name, cell)
         rows[at + index] = value
       }
-      return unreadable
     }
   }
 }
@@ -219,13 +282,36 @@ export const inputsOf = (columns: ReadonlyArray<TableColumn>): ReadonlyArray<Inp
     .filter((column) => column.type !== "ignored")
     .map((column) => ({ kind: column.type === "number" ? "number" : "category", log: column.log }))
 
-/** Takes broken rows into account: how many, and the first few by line. */
-export class BrokenRows {
+/** Faults listed by example; the rest are counted. */
+const EXAMPLES_MAX = 10
+const CELL_SHOWN = 40
+
+const shown = (cell: Cell) => {
+  const text = String(cell).trim()
+  return JSON.stringify(text.length > CELL_SHOWN ? `${text.slice(0, CELL_SHOWN)}…` : text)
+}
+
+/** A cell of a numeric column that holds no number, told by row (from 1), line and column. */
+export const misreadCell = (row: number, line: number, column: string, cell: Cell): string =>
+  `row ${row} (line ${line}), column ${column}: ${shown(cell)} is no number`
+
+/** Takes faults of a table into account: how many, and the first few by where they are. */
+export class Faults {
   count = 0
   readonly examples: Array<string> = []
 
-  add(row: TableRow): void {
+  add(example: string): void {
     this.count++
-    if (this.examples.length < 10) this.examples.push(`line ${row.line}: ${row.fault}`)
+    if (this.examples.length < EXAMPLES_MAX) this.examples.push(example)
+  }
+
+  /** A row that can't be read; `row` counts from 1, broken ones among them. */
+  addRow(row: number, { line, fault }: TableRow): void {
+    this.add(`row ${row} (line ${line}): ${fault}`)
+  }
+
+  /** The examples as one text, with `…` where there are more. */
+  get told(): string {
+    return `${this.examples.join("; ")}${this.count > this.examples.length ? "; …" : ""}`
   }
 }

@@ -7,7 +7,7 @@ import type { ScorerUnavailable } from "../../schema/error/ModelError.ts"
 import { TableRefused } from "../../schema/error/TrainError.ts"
 import { type Calibration, deepestStep, type Manifest } from "../../schema/model/Manifest.ts"
 import { makeScore, pvalueOf } from "./calibrate.ts"
-import { BrokenRows, makeRowWriter } from "./columns.ts"
+import { Faults, makeRowWriter, misreadCell } from "./columns.ts"
 import { type Metrics, measure } from "./evaluate.ts"
 import { type Gathered, makeGatherer } from "./report/gather.ts"
 import { timeColumnOf } from "./report/timeline.ts"
@@ -41,6 +41,7 @@ export interface ScoreTableSummary {
   readonly brokenExamples: ReadonlyArray<string>
   /** Cells of numeric columns that are no numbers; scored as missing. */
   readonly unreadableCells: number
+  readonly unreadableExamples: ReadonlyArray<string>
   /** Columns of the model that the table lacks; scored as missing. */
   readonly missingColumns: ReadonlyArray<string>
 }
@@ -104,7 +105,7 @@ const eachLot = (
   opened: Opened,
   take: (lot: Lot) => Promise<void>
 ): Effect.Effect<
-  { readonly rows: number; readonly broken: BrokenRows; readonly unreadableCells: number },
+  { readonly rows: number; readonly broken: Faults; readonly misread: Faults },
   TableRefused | ScorerUnavailable
 > =>
   Effect.gen(function* () {
@@ -112,8 +113,8 @@ const eachLot = (
     const { width } = writer
     const table = new Float32Array(LOT_ROWS * width)
     const energies = new Float32Array(LOT_ROWS)
-    const broken = new BrokenRows()
-    let unreadableCells = 0
+    const broken = new Faults()
+    const misread = new Faults()
     let rows = 0
     const lots = yield* Effect.acquireRelease(
       Effect.sync(() => reader.lots()),
@@ -127,9 +128,13 @@ const eachLot = (
       for (let from = 0; from < next.value.length; from += LOT_ROWS) {
         const part = next.value.slice(from, from + LOT_ROWS)
         part.forEach((row, at) => {
-          if (row.cells !== undefined) unreadableCells += writer.write(row.cells, table, at * width)
-          else {
-            broken.add(row)
+          const number = rows + at + 1
+          if (row.cells !== undefined) {
+            writer.write(row.cells, table, at * width, (column, cell) => {
+              misread.add(misreadCell(number, row.line, column, cell))
+            })
+          } else {
+            broken.addRow(number, row)
             table.fill(Number.NaN, at * width, (at + 1) * width)
           }
         })
@@ -139,7 +144,7 @@ const eachLot = (
         options.progress?.(rows)
       }
     }
-    return { rows, broken, unreadableCells }
+    return { rows, broken, misread }
   }).pipe(Effect.scoped)
 
 const calibrationOf = ({ manifest, calibration }: ScoreTableOptions): Calibration => {
@@ -224,7 +229,8 @@ export const scoreTable = (
       alerts,
       broken: read.broken.count,
       brokenExamples: read.broken.examples,
-      unreadableCells: read.unreadableCells,
+      unreadableCells: read.misread.count,
+      unreadableExamples: read.misread.examples,
       missingColumns: table.missingColumns
     }
   }).pipe(Effect.withSpan("score.table"))
@@ -351,7 +357,7 @@ const evaluating = (
       ...metrics,
       alertShare: options.alertShare ?? ALERT_SHARE,
       broken: read.broken.count,
-      unreadableCells: read.unreadableCells,
+      unreadableCells: read.misread.count,
       missingColumns: table.missingColumns,
       unlabelled,
       normalLabels: [...normalLabels]

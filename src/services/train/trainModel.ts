@@ -16,7 +16,7 @@ import { costPerRow, explainGraph, scoreGraph } from "./mixture.ts"
 import { autoencoderObjective } from "./network/autoencoder.ts"
 import { optimise } from "./network/optimise.ts"
 import { scoreMatchingObjective } from "./network/scoreMatching.ts"
-import { encode, fitMixture, runGraph, weighNovelties } from "./prototypes.ts"
+import { encode, fitMixture, NothingVaries, runGraph, weighNovelties } from "./prototypes.ts"
 import { makeRandom, permutation } from "./random.ts"
 import { pick, type Table } from "./session.ts"
 import { trimmed } from "./trim.ts"
@@ -74,6 +74,7 @@ const HELD_BACK_MAX = 3_000
 /** Elements of the explain graph's table of shares, encoded columns × inputs. */
 const SHARES_MAX = 8_000_000
 const GOLDEN_ROWS = 4
+const GOLDEN_LIMIT = 1e30
 /** A step on wider rows costs more; beyond this many columns there are fewer of them. */
 const FULL_STEPS_COLUMNS = 1_024
 
@@ -144,6 +145,21 @@ const ranksBy = (by: Float64Array, values: Float64Array): ReadonlyArray<number> 
   return ascending(by).map((row) => places[row])
 }
 
+/** Encodes the rows that were kept, or all of them where only those that were left out differ from one another. */
+const encodeVarying = async (
+  kept: Table,
+  all: Table,
+  inputs: ReadonlyArray<InputColumn>,
+  signal?: AbortSignal
+) => {
+  try {
+    return { kept, ...(await encode(kept, inputs, signal)) }
+  } catch (cause) {
+    if (!(cause instanceof NothingVaries) || kept === all) throw cause
+    return { kept: all, ...(await encode(all, inputs, signal)) }
+  }
+}
+
 /**
  * Trains on `table` (raw feature rows; NaN is missing). Calibration rows are drawn before anything is fitted
  * and are not trimmed: with attacks among them p-values come out too large, never too small.
@@ -160,7 +176,7 @@ export const trainModel = async (
   const heldBack = Math.max(1, Math.min(HELD_BACK_MAX, Math.floor(table.count / 5)))
   const held = pick(table, order.slice(0, heldBack))
   const fitRows = pick(table, order.slice(heldBack).sort())
-  const kept = await trimmed(fitRows, inputs, {
+  const unsuspected = await trimmed(fitRows, inputs, {
     seed,
     trim: options.trim,
     steps: full ? Math.ceil(stepsFor(options.scoreMatchingSteps, inputs.length) / 2) : 0,
@@ -171,7 +187,7 @@ export const trainModel = async (
   const parts = full ? 3 : 1
   const progress = (part: number, done: number, total: number) =>
     options.progress?.("fit", Math.floor(1_000 * (part + done / total)), 1_000 * parts)
-  const { encoder: plain, encoded } = await encode(kept, inputs, signal)
+  const { kept, encoder: plain, encoded } = await encodeVarying(unsuspected, fitRows, inputs, signal)
   const mixture = await fitMixture(encoded, {
     prototypesMax,
     seed,
@@ -209,6 +225,8 @@ const goldenRows = async (graph: Uint8Array, from: Table, inputs: ReadonlyArray<
   const rows = new Float32Array(GOLDEN_ROWS * width)
   rows.set(from.rows.subarray(0, width))
   rows.set(from.rows.subarray((from.count - 1) * width, from.count * width), width)
+  // JSON has no infinities; beyond the clip they are like any large number.
+  for (let at = 0; at < 2 * width; at++) rows[at] = Math.max(-GOLDEN_LIMIT, Math.min(GOLDEN_LIMIT, rows[at]))
   rows.fill(Number.NaN, 2 * width, 3 * width)
   for (let column = 0; column < width; column++)
     rows[3 * width + column] = inputs[column].kind === "number" ? 1e9 : -1

@@ -6,14 +6,15 @@ import type { TableColumn } from "../../schema/model/Manifest.ts"
 import type { StreamDefinition } from "../../schema/stream/StreamDefinition.ts"
 import { PlaceTaken, writeBundle } from "./bundle.ts"
 import {
-  BrokenRows,
   COLUMNS_MAX,
   type ColumnSurvey,
   decideColumn,
   declaredColumn,
+  Faults,
   heavyTailed,
   inputsOf,
   makeRowWriter,
+  misreadCell,
   newSurvey,
   surveyCell
 } from "./columns.ts"
@@ -90,14 +91,14 @@ interface Survey {
   readonly reader: TableReader
   readonly columns: ReadonlyArray<ColumnSurvey>
   readonly rows: number
-  readonly broken: BrokenRows
+  readonly broken: Faults
 }
 
 const survey = async (options: TrainTableOptions, signal: AbortSignal): Promise<Survey> => {
   const { input, label } = options
   const reader = await openTable(input, { header: options.header, label })
   const columns: Array<ColumnSurvey> = []
-  const broken = new BrokenRows()
+  const broken = new Faults()
   let rows = 0
   for await (const lot of reader.lots()) {
     signal.throwIfAborted()
@@ -112,16 +113,16 @@ const survey = async (options: TrainTableOptions, signal: AbortSignal): Promise<
     }
     for (const row of lot) {
       if (row.cells === undefined) {
-        broken.add(row)
+        broken.addRow(rows + broken.count + 1, row)
         continue
       }
+      const number = rows + broken.count + 1
       while (columns.length < reader.names.length) {
         const late = newSurvey(reader.names[columns.length])
         late.missing = rows
-        late.counting = rows === 0
         columns.push(late)
       }
-      for (let at = 0; at < columns.length; at++) surveyCell(columns[at], row.cells[at])
+      for (let at = 0; at < columns.length; at++) surveyCell(columns[at], row.cells[at], number, row.line)
       rows++
     }
     options.progress?.("read", rows, 0)
@@ -136,13 +137,12 @@ const sample = async (
   total: number,
   options: TrainTableOptions,
   signal: AbortSignal
-): Promise<{ readonly table: Table; readonly unreadable: number }> => {
+): Promise<Table> => {
   const { width } = writer
   const size = Math.min(total, rowsMax, Math.max(1, Math.floor(SAMPLE_CELLS_MAX / width)))
   const rows = new Float32Array(size * width)
   const random = makeRandom(options.seed ?? trainDefaults.seed, 10)
   let seen = 0
-  let unreadable = 0
   for await (const lot of reader.lots()) {
     signal.throwIfAborted()
     for (const row of lot) {
@@ -150,11 +150,11 @@ const sample = async (
       // Reservoir (Vitter 1985, algorithm R): every row has the same chance to be in the sample.
       const place = seen < size ? seen : random.below(seen + 1)
       seen++
-      if (place < size) unreadable += writer.write(row.cells, rows, place * width)
+      if (place < size) writer.write(row.cells, rows, place * width)
     }
     options.progress?.("read", total + seen, 2 * total)
   }
-  return { table: { rows, count: Math.min(size, seen), width }, unreadable }
+  return { rows, count: Math.min(size, seen), width }
 }
 
 const check = ({ columns, rows, broken, reader }: Survey, { input, label }: TrainTableOptions) => {
@@ -232,6 +232,20 @@ export const trainTable = (options: TrainTableOptions): Effect.Effect<TrainSumma
     }
   }).pipe(Effect.withSpan("train.table"))
 
+/** What numeric columns could not read of all rows. */
+const misreadCells = (surveys: ReadonlyArray<ColumnSurvey>, columns: ReadonlyArray<TableColumn>): Faults => {
+  const faults = new Faults()
+  const numeric = surveys.filter((_, at) => columns[at].type === "number")
+  numeric
+    .flatMap(({ name, odd }) => odd.map((cell) => ({ ...cell, name })))
+    .sort((a, b) => a.row - b.row)
+    .forEach(({ row, line, name, cell }) => {
+      faults.add(misreadCell(row, line, name, cell))
+    })
+  faults.count = numeric.reduce((sum, { words }) => sum + words, 0)
+  return faults
+}
+
 const fitTable = async (options: TrainTableOptions, signal: AbortSignal) => {
   const found = await survey(options, signal)
   check(found, options)
@@ -268,7 +282,7 @@ const fitTable = async (options: TrainTableOptions, signal: AbortSignal) => {
     inferred.map((_, at) => at)
   )
   const rowsMax = options.sampleRowsMax ?? SAMPLE_ROWS_MAX
-  const { table, unreadable } = await sample(found.reader, writer, rowsMax, found.rows, options, signal)
+  const table = await sample(found.reader, writer, rowsMax, found.rows, options, signal)
   let feature = 0
   const columns = inferred.map((column) => {
     if (column.type === "ignored") return column
@@ -285,11 +299,14 @@ const fitTable = async (options: TrainTableOptions, signal: AbortSignal) => {
     progress: options.progress
   })
   if (found.broken.count > 0) {
-    const more = found.broken.count > found.broken.examples.length ? ", …" : ""
-    notices.push(`${found.broken.count} rows could not be read: ${found.broken.examples.join("; ")}${more}`)
+    notices.push(`${found.broken.count} rows could not be read: ${found.broken.told}`)
   }
-  if (unreadable > 0)
-    notices.push(`${unreadable} cells of numeric columns are no numbers and count as missing`)
+  const misread = misreadCells(found.columns, columns)
+  if (misread.count > 0) {
+    notices.push(
+      `${misread.count} cells of numeric columns are no numbers and count as missing: ${misread.told}`
+    )
+  }
   return {
     trained,
     columns,

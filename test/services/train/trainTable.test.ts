@@ -158,7 +158,7 @@ describe("training on a table", () => {
           "number"
         ])
         expect(summary.notices.join("\n")).toMatch(
-          /column n .*\n.*column id .*\n.*column void .*\n.*line 22.*\n1 cells of numeric columns/
+          /column n .*\n.*column id .*\n.*column void .*\n.*row 21 \(line 22\): 2 cells.*\n1 cells of numeric columns.*row 8 \(line 9\), column y: "oops" is no number$/
         )
       })
   )
@@ -172,9 +172,45 @@ describe("training on a table", () => {
       expect(yield* refusal(`a,b\n${"1,2\n".repeat(100)}`)).toBe("only-constants")
       expect(yield* refusal(`a,b\n${"NA,\n".repeat(100)}`)).toBe("all-missing")
       expect(yield* refusal(table(50, 0), { label: "target" })).toBe("no-label-column")
-      const wide = Array.from({ length: 10_000 }, (_, at) => `c${at}`).join(",")
+      const wide = Array.from({ length: 20_000 }, (_, at) => `c${at}`).join(",")
       expect(yield* refusal(`${wide}\n${wide.replaceAll("c", "")}\n`)).toBe("too-many-columns")
       expect(yield* refusal("not gzip", { input: "in.csv.gz" })).toBe("unreadable")
+    })
+  )
+
+  it.scoped("learns from infinities and vast numbers, and loads again", () =>
+    Effect.gen(function* () {
+      const dir = yield* temporaryFolder
+      const random = makeRandom(6)
+      const odd = ["inf", "-inf", "1e308", "-1e308"]
+      const lines = Array.from({ length: 400 }, (_, at) =>
+        [at % 9 === 0 ? odd[at % 4] : random.normal(), random.normal()].join(",")
+      )
+      yield* trainTable({
+        input: written(dir, "in.csv", `a,b\n${lines.join("\n")}\n`),
+        output: join(dir, "model")
+      })
+      const model = yield* open(join(dir, "model"))
+      const scored = yield* scoreTable({ ...model, input: join(dir, "in.csv"), output: join(dir, "out.csv") })
+      expect(scored.rows).toBe(400)
+      expect(readFileSync(join(dir, "out.csv"), "utf8")).not.toMatch(/NaN|Infinity/)
+    })
+  )
+
+  it.scoped("learns from rows that are all the same but for one, which would be left out", () =>
+    Effect.gen(function* () {
+      const dir = yield* temporaryFolder
+      const input = written(dir, "in.csv", `a,b\n${"1,2\n".repeat(300)}1,3\n${"1,2\n".repeat(100)}`)
+      yield* trainTable({ input, output: join(dir, "model"), seed: 2 })
+      const model = yield* open(join(dir, "model"))
+      yield* scoreTable({
+        ...model,
+        input: written(dir, "t.csv", "a,b\n1,2\n9,2\n"),
+        output: join(dir, "out.csv")
+      })
+      const [usual, odd] = readFileSync(join(dir, "out.csv"), "utf8").trim().split("\n").slice(1)
+      expect(usual).toMatch(/,0$/)
+      expect(Number(odd.split(",")[1])).toBeGreaterThan(Number(usual.split(",")[1]))
     })
   )
 
