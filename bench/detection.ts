@@ -1,17 +1,29 @@
 // How well does the product detect? Labelled tables through `train` and `evaluate`, labelled series and streams through
 // the cell, beside what others reach on them.
 // node dist/bench/detection.js [--suite adbench,skab,calibration,…] [--seeds 11,12,13] [--only mnist,skin] [--trim 0]
-//   [--ways baselines,fast,full] [--json FILE]; tables take --only and --trim, series and streams --ways.
+//   [--ways baselines,fast,full] [--json FILE] [--keep FILE]; tables take --only and --trim, series and streams --ways.
+// --keep stores each table's figures as soon as they are there, a line of JSON each, and takes those already stored
+// instead of computing them again, so that a bench that was broken off goes on.
 // Labels are in the test files alone; training, calibration and settings never see one.
-import { writeFileSync } from "node:fs"
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { measureFalseAlarms } from "./detectionCalibration.ts"
 import { kdd, payments } from "./detectionEvents.ts"
 import { nab } from "./detectionNab.ts"
-import { adbenchPeers, bars } from "./detectionPeers.ts"
+import { adbenchPeers, bars, type Peer } from "./detectionPeers.ts"
 import { skab, smd } from "./detectionSeries.ts"
-import { adbenchFiles, adbenchSet, LABEL, type LabelledSet, nslSet, tonSet } from "./detectionSets.ts"
+import {
+  type AdbenchProtocol,
+  adbenchFiles,
+  adbenchSet,
+  kddTableSet,
+  LABEL,
+  type LabelledSet,
+  nslSet,
+  type TonTable,
+  tonSet
+} from "./detectionSets.ts"
 import { type Figures, judgeWay, reportStreams, ways } from "./detectionStreams.ts"
 import { dataFile, type Evaluated, groundstate, say, scratchFolder } from "./program.ts"
 import { machine } from "./report.ts"
@@ -39,7 +51,8 @@ const { values } = parseArgs({
     seeds: { type: "string", default: "11,12,13" },
     only: { type: "string" },
     trim: { type: "string" },
-    json: { type: "string" }
+    json: { type: "string" },
+    keep: { type: "string" }
   }
 })
 const CALIBRATION = "calibration"
@@ -82,12 +95,20 @@ const judge = async (suite: string, set: LabelledSet, seed: number): Promise<Jud
   }
 }
 
+/** How the rows of the collection's sets are parted: in file order or shuffled, and the anomalies among those that train. */
+const protocols: Readonly<Record<string, AdbenchProtocol>> = {
+  adbench: { shuffled: false, dirty: 0 },
+  shuffled: { shuffled: true, dirty: 0 },
+  dirty: { shuffled: true, dirty: 0.02 },
+  dirty10: { shuffled: true, dirty: 0.1 }
+}
+
 /** The sets of a suite, made one at a time: some are large. */
 function* setsOf(suite: string, seed: number): Generator<LabelledSet> {
-  if (suite === "nsl" || suite === "ton-gps" || suite === "ton-modbus") {
-    const set = suite === "nsl" ? nslSet() : tonSet(suite, seed)
-    if (set === undefined)
-      say(`${suite} skipped: ../shared/data/${suite === "nsl" ? "nsl-kdd" : "ton-iot"} is absent`)
+  if (!isCollection(suite)) {
+    const set =
+      suite === "nsl" ? nslSet() : suite === "kdd-table" ? kddTableSet(seed) : tonSet(suite as TonTable, seed)
+    if (set === undefined) say(`${suite} skipped: its files in ../shared/data are absent`)
     else yield set
     return
   }
@@ -95,13 +116,35 @@ function* setsOf(suite: string, seed: number): Generator<LabelledSet> {
   if (files === undefined) say(`${suite} skipped: ../shared/data/adbench is absent`)
   for (const file of files ?? []) {
     if (only !== undefined && !only.some((name) => file.includes(name))) continue
-    yield adbenchSet(file, seed, suite === "dirty")
+    yield adbenchSet(file, seed, protocols[suite])
   }
+}
+
+const { keep } = values
+const trimSaid = values.trim ?? "by default"
+/** Figures stored by an earlier run with the same trim, by suite, set and seed. */
+const stored = new Map(
+  (keep === undefined || !existsSync(keep) ? [] : readFileSync(keep, "utf8").trim().split("\n"))
+    .filter((text) => text !== "")
+    .map((text) => JSON.parse(text) as Judged & { readonly trim: string })
+    .filter(({ trim }) => trim === trimSaid)
+    .map((one) => [`${one.suite} ${one.set} ${one.seed}`, one] as const)
+)
+
+const judgeOnce = async (suite: string, set: LabelledSet, seed: number): Promise<Judged> => {
+  const before = stored.get(`${suite} ${set.name} ${seed}`)
+  if (before !== undefined) return before
+  const one = await judge(suite, set, seed)
+  if (keep !== undefined) appendFileSync(keep, `${JSON.stringify({ ...one, trim: trimSaid })}\n`)
+  return one
 }
 
 const mean = (of: ReadonlyArray<number>) => of.reduce((sum, value) => sum + value, 0) / of.length
 const deviation = (of: ReadonlyArray<number>) =>
   Math.sqrt(mean(of.map((value) => (value - mean(of)) ** 2)) * (of.length / Math.max(1, of.length - 1)))
+
+const isCollection = (suite: string) =>
+  suite === "adbench" || suite === "shuffled" || suite === "dirty" || suite === "dirty10"
 
 const figure = (value: number | undefined) => (value === undefined ? "–" : value.toFixed(1)).padStart(6)
 const line = (name: string, ...figures: ReadonlyArray<number | undefined>) =>
@@ -120,10 +163,13 @@ const report = (suite: string, judged: ReadonlyArray<Judged>): string => {
       )
     )
   const [roc, ap, caught] = (["roc", "ap", "caught"] as const).map(bySeed)
-  const collection = suite === "adbench" || suite === "dirty"
-  const whole = !collection || (only === undefined && sets.length === Object.keys(adbenchPeers).length)
-  const verdict = (bar: typeof pass) =>
-    mean(roc) >= bar.roc && mean(ap) >= bar.ap && mean(caught) >= (bar.caught ?? 0) ? "met" : "missed"
+  const whole =
+    !isCollection(suite) || (only === undefined && sets.length === Object.keys(adbenchPeers).length)
+  const bar = (of: Peer | undefined) => {
+    if (of === undefined) return []
+    const met = mean(roc) >= of.roc && mean(ap) >= (of.ap ?? 0) && mean(caught) >= (of.caught ?? 0)
+    return [`${line(`bar: ${of.name}`, of.roc, of.ap, of.caught)}  ${met ? "met" : "missed"}`]
+  }
   return [
     `${suite}, ${sets.length} sets, seeds ${seeds.join(", ")}, trim ${values.trim ?? "by default"}: ROC, AP, caught at 1 %; kNN and isolation forest ROC, AP`,
     ...sets.map((set) => {
@@ -136,22 +182,37 @@ const report = (suite: string, judged: ReadonlyArray<Judged>): string => {
     ...(whole
       ? [
           ...peers.map((peer) => line(peer.name, peer.roc, peer.ap, peer.caught)),
-          `${line("bar: pass", pass.roc, pass.ap, pass.caught)}  ${verdict(pass)}`,
-          `${line("bar: strong", strong.roc, strong.ap, strong.caught)}  ${verdict(strong)}`
+          ...bar(pass),
+          ...bar(strong)
         ]
       : [])
   ].join("\n")
 }
 
 const all: Array<Judged> = []
-for (const suite of suites.filter((name) => tables.includes(name))) {
+const tablesAsked = suites.filter((name) => tables.includes(name))
+const setsIn = (suite: string) =>
+  !isCollection(suite)
+    ? 1
+    : (adbenchFiles() ?? []).filter((file) => only?.some((name) => file.includes(name)) ?? true).length
+const wanted = seeds.length * tablesAsked.reduce((sum, suite) => sum + setsIn(suite), 0)
+const begun = performance.now()
+let computed = 0
+/** How far the tables are, and how long the rest takes if it goes on like this. */
+const progress = (done: number) => {
+  const left = (((performance.now() - begun) / Math.max(1, computed)) * (wanted - done)) / 60_000
+  return `${done} of ${wanted}${computed === 0 ? "" : `, about ${left.toFixed(0)} min left`}`
+}
+for (const suite of tablesAsked) {
   const judged: Array<Judged> = []
   for (const seed of seeds) {
     for (const set of setsOf(suite, seed)) {
-      const one = await judge(suite, set, seed)
+      const known = stored.has(`${suite} ${set.name} ${seed}`)
+      const one = await judgeOnce(suite, set, seed)
+      if (!known) computed++
       judged.push(one)
       say(
-        `${line(`${suite} ${one.set} ${seed}`, one.roc, one.ap, one.caught, one.falseAlarms)}  ${one.seconds.toFixed(1)} s`
+        `${line(`${suite} ${one.set} ${seed}`, one.roc, one.ap, one.caught, one.falseAlarms)}  ${one.seconds.toFixed(1)} s  ${progress(all.length + judged.length)}`
       )
     }
   }

@@ -15,8 +15,13 @@ export interface LabelledSet {
 export const LABEL = "label"
 
 const ROWS_MAX = 50_000
-/** Share of unlabelled anomalies among the training rows of the dirty protocol. */
-const DIRTY_SHARE = 0.02
+
+export interface AdbenchProtocol {
+  /** The rows are shuffled first; else they stand as in the file. */
+  readonly shuffled: boolean
+  /** Share of unlabelled anomalies among the training rows. */
+  readonly dirty: number
+}
 
 const draws = (seed: number) => makeRandom(seed, 99)
 
@@ -35,23 +40,24 @@ export const adbenchFiles = (): ReadonlyArray<string> | undefined => {
 
 /**
  * Above 50,000 rows that many are drawn. Trains on the first half of the normal rows as they then lie, tests on
- * the other half and all anomalies. `dirty`: the rows are shuffled, and 2 % of the training rows are anomalies
- * taken from the test, at most half of them.
+ * the other half and all anomalies, less those that are put among the training rows, at most half of them.
  */
-export const adbenchSet = (file: string, seed: number, dirty: boolean): LabelledSet => {
+export const adbenchSet = (
+  file: string,
+  seed: number,
+  { shuffled: mixedUp, dirty }: AdbenchProtocol
+): LabelledSet => {
   const members = readNpz(dataFile(`adbench/${file}`) as string)
   const { shape, values } = members.get("X") as { shape: ReadonlyArray<number>; values: Float64Array }
   const labels = (members.get("y") as { values: Float64Array }).values
   const width = shape[1]
   const random = draws(seed)
   const all = Array.from({ length: shape[0] }, (_, row) => row)
-  const drawn = all.length > ROWS_MAX || dirty ? shuffled(all, random).slice(0, ROWS_MAX) : all
+  const drawn = all.length > ROWS_MAX || mixedUp ? shuffled(all, random).slice(0, ROWS_MAX) : all
   const normals = drawn.filter((row) => labels[row] !== 1)
   const anomalies = drawn.filter((row) => labels[row] === 1)
   const half = normals.length >> 1
-  const mixed = dirty
-    ? Math.min(anomalies.length >> 1, Math.round((half * DIRTY_SHARE) / (1 - DIRTY_SHARE)))
-    : 0
+  const mixed = Math.min(anomalies.length >> 1, Math.round((half * dirty) / (1 - dirty)))
   const clean = normals.slice(0, half)
   const train = mixed === 0 ? clean : shuffled([...clean, ...anomalies.slice(0, mixed)], random)
   const test = [...normals.slice(half), ...anomalies.slice(mixed)]
@@ -70,10 +76,12 @@ const tonTables = {
   "ton-modbus": { file: "Train_Test_IoT_Modbus.csv.gz", from: 2, to: 6 }
 } as const
 
+export type TonTable = keyof typeof tonTables
+
 const TON_ATTACKS = 2_000
 
 /** TON-IoT: half of the normal rows, shuffled, train; the rest and 2,000 attack rows drawn at random test. */
-export const tonSet = (table: keyof typeof tonTables, seed: number): LabelledSet | undefined => {
+export const tonSet = (table: TonTable, seed: number): LabelledSet | undefined => {
   const { file, from, to } = tonTables[table]
   const path = dataFile(`ton-iot/${file}`)
   if (path === undefined) return undefined
@@ -123,6 +131,34 @@ export const nslSet = (): LabelledSet | undefined => {
     test: `${names.join(",")},${LABEL}\n${rows(test)
       .map((cells) => cells.slice(0, names.length + 1).join(","))
       .join("\n")}\n`
+  }
+}
+
+const KDD_TRAINING = 20_000
+
+/**
+ * KDD-99: 20,000 normal rows of the 10 % file, drawn at random, train; all of `corrected`, with attacks that the 10 %
+ * file has not, tests. Undefined where absent.
+ */
+export const kddTableSet = (seed: number): LabelledSet | undefined => {
+  const fields = dataFile("nsl-kdd/Field_Names.csv")
+  const training = dataFile("kdd99/kddcup.data_10_percent.gz")
+  const test = dataFile("kdd99/corrected.gz")
+  if (fields === undefined || training === undefined || test === undefined) return undefined
+  const names = readFileSync(fields, "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => line.split(",")[0].trim())
+  const rows = (file: string) => gunzipSync(readFileSync(file)).toString("latin1").trim().split("\n")
+  const normal = rows(training).filter((row) => row.trim().endsWith(",normal."))
+  const drawn = shuffled(
+    normal.map((_, at) => at),
+    draws(seed)
+  ).slice(0, KDD_TRAINING)
+  return {
+    name: "KDD-99",
+    train: `${names.join(",")}\n${drawn.map((at) => normal[at].slice(0, normal[at].lastIndexOf(","))).join("\n")}\n`,
+    test: `${names.join(",")},${LABEL}\n${rows(test).join("\n")}\n`
   }
 }
 

@@ -1,37 +1,55 @@
-// Three energies as one graph: the prototype mixture, the autoencoder and score matching, each as its surprise −log p.
+// Several energies as one graph: two prototype mixtures, the autoencoder and score matching, each as its surprise −log p.
 import { type Curve, fitCurve, PIECES, surpriseAt } from "./curve.ts"
 import { type Encoder, LANES } from "./encoder.ts"
 import { type Expression, GraphBuilder } from "./graph.ts"
-import { costPerRow, explained, type Mixture, mixtureEnergy, ownership } from "./mixture.ts"
+import { costPerRow, energyOfEncoded, explained, type Mixture, mixtureEnergy, ownership } from "./mixture.ts"
 import { autoencoderCost, residuals } from "./network/autoencoder.ts"
 import { meanPotential, potentialSlope, scoreMatchingCost } from "./network/scoreMatching.ts"
 
-/** What the three members have learned; they share an encoder. */
+/** What the members have learned; they share an encoder. */
 export interface Members {
   readonly encoder: Encoder
   readonly mixture: Mixture
+  /** Of all rows, the suspect ones too: what the others do not know because it was left out, this one does. */
+  readonly trusting: Mixture
   readonly autoencoder: Float32Array
   readonly scoreMatching: Float32Array
 }
 
-/** Weights of the members' surprises: local density counts whole, the two networks half each. */
-const WEIGHTS = [1, 0.5, 0.5] as const
-export const MEMBERS = WEIGHTS.length
+export const MEMBERS = 4
+
+/** So many columns are for the networks to tell more of than prototypes, which then leave gaps. */
+const NETWORK_COLUMNS = 8
+
+/**
+ * Weights of the members' surprises: local density counts whole, half of it by all rows, for nobody says whether those
+ * left out were attacks or rare; the two networks count half each, and less where columns are few.
+ */
+const weightsOf = (width: number): ReadonlyArray<number> => {
+  const network = 0.5 * Math.min(1, width / NETWORK_COLUMNS)
+  return [0.5, 0.5, network, network]
+}
+
+/** A member's surprise and how much it counts. */
+export interface WeightedCurve extends Curve {
+  readonly weight: number
+}
 
 const memberEnergies = (graph: GraphBuilder, rows: Expression, members: Members) => {
   const prototypes = mixtureEnergy(graph, rows, members.encoder, members.mixture)
-  const { z } = prototypes
+  const { z, novel } = prototypes
+  const trusting = energyOfEncoded(graph, { z, novel }, members.encoder, members.trusting)
   const width = members.encoder.columns.length
   const errors = residuals(graph, z, members.autoencoder)
   const ones = graph.constant(new Float32Array(width).fill(1), [width, 1])
   const energies = graph.concat(
-    [prototypes.energy, graph.matMul(errors, ones), meanPotential(graph, z, members.scoreMatching)],
+    [prototypes.energy, trusting, graph.matMul(errors, ones), meanPotential(graph, z, members.scoreMatching)],
     1
   )
   return { ...prototypes, errors, energies }
 }
 
-/** Input `rows` [n, inputs], output `energies` [n, 3]: mixture, autoencoder, score matching. */
+/** Input `rows` [n, inputs], output `energies` [n, 4]: mixture, trusting mixture, autoencoder, score matching. */
 export const membersGraph = (members: Members): Uint8Array => {
   const graph = new GraphBuilder()
   const rows = graph.input("rows", ["n", members.encoder.inputs.length])
@@ -39,13 +57,13 @@ export const membersGraph = (members: Members): Uint8Array => {
 }
 
 /**
- * energies [n, 3] → weighted surprises [n, 3], or their sum [n, 1]; see `Curve`. How far each piece is reached is
+ * energies [n, 4] → weighted surprises [n, 4], or their sum [n, 1]; see `Curve`. How far each piece is reached is
  * one product; a rounding error there is worth what the energy's own is.
  */
 const surprises = (
   graph: GraphBuilder,
   energies: Expression,
-  curves: ReadonlyArray<Curve>,
+  curves: ReadonlyArray<WeightedCurve>,
   summed: boolean
 ): Expression => {
   const pieces = MEMBERS * PIECES
@@ -62,11 +80,11 @@ const surprises = (
       const at = member * PIECES + piece
       slopes[member * pieces + at] = 1 / curve.widths[piece]
       starts[at] = -curve.starts[piece] / curve.widths[piece]
-      rises[at * columns + column] = WEIGHTS[member] * curve.rises[piece]
+      rises[at * columns + column] = curve.weight * curve.rises[piece]
     }
     scale[member * LANES + member] = curve.shape / curve.scale
     shift[member] = 1 - (curve.shape * curve.from) / curve.scale
-    tail[member * columns + column] = WEIGHTS[member] / curve.shape
+    tail[member * columns + column] = curve.weight / curve.shape
   })
   const product = (matrix: Float32Array, offset: Float32Array, size: number) =>
     graph.binary(
@@ -84,22 +102,26 @@ const surprises = (
   )
 }
 
-/** Fused energies in double precision of rows of member energies, n × 3. */
-export const fusedEnergies = (curves: ReadonlyArray<Curve>, energies: ArrayLike<number>): Float64Array =>
+/** Fused energies in double precision of rows of member energies, n × 4. */
+export const fusedEnergies = (
+  curves: ReadonlyArray<WeightedCurve>,
+  energies: ArrayLike<number>
+): Float64Array =>
   Float64Array.from({ length: energies.length / MEMBERS }, (_, row) =>
-    WEIGHTS.reduce(
-      (sum, weight, member) => sum + weight * surpriseAt(curves[member], energies[row * MEMBERS + member]),
+    curves.reduce(
+      (sum, curve, member) => sum + curve.weight * surpriseAt(curve, energies[row * MEMBERS + member]),
       0
     )
   )
 
-/** One curve for each member, from rows of member energies, n × 3. */
-export const fitCurves = (energies: ArrayLike<number>): ReadonlyArray<Curve> =>
-  WEIGHTS.map((_, member) =>
-    fitCurve(
+/** One curve for each member, from rows of member energies, n × 4; `width`: columns of the rows as they are encoded. */
+export const fitCurves = (energies: ArrayLike<number>, width: number): ReadonlyArray<WeightedCurve> =>
+  weightsOf(width).map((weight, member) => ({
+    weight,
+    ...fitCurve(
       Float64Array.from({ length: energies.length / MEMBERS }, (_, row) => energies[row * MEMBERS + member])
     )
-  )
+  }))
 
 /** Parts that take turns in being judged by the curves of the others. */
 const FOLDS = 10
@@ -108,7 +130,7 @@ const FOLDS = 10
  * What the rows that the curves are fitted to would have as fused energies were they fresh: each tenth of them is
  * judged by curves of the other nine. Judged by their own curves, they would look more normal than fresh rows do.
  */
-export const crossFitted = (energies: Float32Array): Float64Array => {
+export const crossFitted = (energies: Float32Array, width: number): Float64Array => {
   const count = energies.length / MEMBERS
   const folds = Math.min(FOLDS, count)
   const fused = new Float64Array(count)
@@ -116,15 +138,15 @@ export const crossFitted = (energies: Float32Array): Float64Array => {
     const part = (inside: boolean) =>
       energies.filter((_, at) => (Math.floor(at / MEMBERS) % folds === fold) === inside)
     const others = folds === 1 ? energies : part(false)
-    fusedEnergies(fitCurves(others), part(true)).forEach((energy, at) => {
+    fusedEnergies(fitCurves(others, width), part(true)).forEach((energy, at) => {
       fused[at * folds + fold] = energy
     })
   }
   return fused
 }
 
-/** Input `rows` [n, inputs], output `energy` [n]: t_P + t_A / 2 + t_S / 2, nats. */
-export const fusedScoreGraph = (members: Members, curves: ReadonlyArray<Curve>): Uint8Array => {
+/** Input `rows` [n, inputs], output `energy` [n]: the weighted surprises' sum, nats. */
+export const fusedScoreGraph = (members: Members, curves: ReadonlyArray<WeightedCurve>): Uint8Array => {
   const graph = new GraphBuilder()
   const rows = graph.input("rows", ["n", members.encoder.inputs.length])
   const energy = surprises(graph, memberEnergies(graph, rows, members).energies, curves, true)
@@ -136,13 +158,13 @@ const SHARE_FLOOR = 1e-6
 
 /**
  * As `fusedScoreGraph`, with the contributions, expected values and prototype of `Manifest.EnergyGraph`. Each
- * member shares its surprise among the features: the mixture by squared distance to the nearest prototype, the
+ * member shares its surprise among the features: the mixtures by squared distance to the nearest prototype, the
  * autoencoder by squared residual, score matching by how much of its rise on the way from that prototype is a
  * feature's (slope times difference). The sum is scaled to the energy above `median`.
  */
 export const fusedExplainGraph = (
   members: Members,
-  curves: ReadonlyArray<Curve>,
+  curves: ReadonlyArray<WeightedCurve>,
   median: number
 ): Uint8Array => {
   const { encoder, mixture } = members
@@ -166,7 +188,7 @@ export const fusedExplainGraph = (
   )
   const ones = graph.constant(new Float32Array(inputs).fill(1), [inputs, 1])
   const floor = graph.constant([SHARE_FLOOR], [1, 1])
-  const shared = [near.shares, graph.matMul(errors, columns), graph.matMul(rise, columns)]
+  const shared = [near.shares, near.shares, graph.matMul(errors, columns), graph.matMul(rise, columns)]
     .map((shares, member) => {
       const held = graph.binary("Add", shares, floor)
       const of = graph.gather(weighted, graph.integers([member]), 1)
@@ -185,8 +207,10 @@ export const fusedExplainGraph = (
 }
 
 /** Multiply-adds that one row costs in the score graph. */
-export const fusedCost = ({ encoder, mixture }: Members): number => {
+export const fusedCost = ({ encoder, mixture, trusting }: Members): number => {
   const width = encoder.columns.length
   const fusing = (MEMBERS + 1) * (MEMBERS * PIECES + LANES)
-  return costPerRow(mixture) + autoencoderCost(width) + scoreMatchingCost(width) + fusing
+  return (
+    costPerRow(mixture) + costPerRow(trusting) + autoencoderCost(width) + scoreMatchingCost(width) + fusing
+  )
 }

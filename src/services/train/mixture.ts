@@ -18,12 +18,11 @@ export interface Mixture {
 
 /** Rows' worth of belief in the clusters' mean spread that each starts with. */
 const PRIOR_ROWS = 5
-const VARIANCE_FLOOR = 1e-3
 /** Logit of a padding prototype; exp of it is 0 beside any real one. */
 const NEVER = -1e30
 
 /** A cluster's spread counts with its rows, the mean spread of all clusters with five: small clusters borrow from it. */
-export const makeMixture = (clusters: Clusters, width: number): Mixture => {
+export const makeMixture = (clusters: Clusters, width: number, varianceFloor: number): Mixture => {
   const padded = Math.ceil(clusters.count / LANES) * LANES
   const total = clusters.sizes.reduce((sum, size) => sum + size, 0)
   const pooled = clusters.spreads.reduce((sum, spread) => sum + spread, 0) / (total * width)
@@ -33,7 +32,7 @@ export const makeMixture = (clusters: Clusters, width: number): Mixture => {
   const weights = new Float64Array(padded)
   for (let k = 0; k < clusters.count; k++) {
     const size = clusters.sizes[k]
-    variances[k] = (clusters.spreads[k] / width + PRIOR_ROWS * pooled) / (size + PRIOR_ROWS) + VARIANCE_FLOOR
+    variances[k] = (clusters.spreads[k] / width + PRIOR_ROWS * pooled) / (size + PRIOR_ROWS) + varianceFloor
     weights[k] = size / total
   }
   return { count: clusters.count, padded, width, centres, variances, weights }
@@ -47,11 +46,7 @@ export interface MixtureEnergy extends Encoded {
   readonly energy: Expression
 }
 
-/**
- * |z − c|² is one product of [z, |z|², 1] with [c/v; −1/(2v); log w − (d/2) log v − |c|²/(2v)]. Sums along a
- * row are products with ones, and the last logarithm has 16 equal columns: ONNX Runtime's ReduceSum and the
- * tail of its Log give other bits at other places in a batch, its MatMul and Exp do not.
- */
+/** Encodes the rows, and the energy of what that gives. */
 export const mixtureEnergy = (
   graph: GraphBuilder,
   rows: Expression,
@@ -59,6 +54,20 @@ export const mixtureEnergy = (
   mixture: Mixture
 ): MixtureEnergy => {
   const encoded = encodeInGraph(graph, rows, encoder)
+  return { ...encoded, energy: energyOfEncoded(graph, encoded, encoder, mixture) }
+}
+
+/**
+ * [n, 1], nats. |z − c|² is one product of [z, |z|², 1] with [c/v; −1/(2v); log w − (d/2) log v − |c|²/(2v)]. Sums
+ * along a row are products with ones, and the last logarithm has 16 equal columns: ONNX Runtime's ReduceSum and the
+ * tail of its Log give other bits at other places in a batch, its MatMul and Exp do not.
+ */
+export const energyOfEncoded = (
+  graph: GraphBuilder,
+  encoded: Encoded,
+  encoder: Encoder,
+  mixture: Mixture
+): Expression => {
   const { z } = encoded
   const { width, padded } = mixture
   const product = new Float32Array((width + 2) * padded)
@@ -99,7 +108,7 @@ export const mixtureEnergy = (
     ])
     energy = graph.binary("Add", energy, graph.matMul(encoded.novel, nats))
   }
-  return { ...encoded, energy }
+  return energy
 }
 
 const asRow = (graph: GraphBuilder, column: Expression) => graph.reshape(column, [-1], ["n"])

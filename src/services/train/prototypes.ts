@@ -41,10 +41,54 @@ export const encode = async (
   return { encoder, encoded: await runGraph(encoderGraph(encoder), table, "encoded", width, signal) }
 }
 
+/** How finely prototypes tell rows apart. */
+export interface Grain {
+  readonly prototypesMax: number
+  /** Fewer prototypes than the most where rows are fewer than this for each. */
+  readonly rowsEach: number
+  /** Least variance, in squared spreads: finer structure than its root is not seen. */
+  readonly varianceFloor: number
+}
+
+const ROWS_EACH = 8
+const VARIANCE_FLOOR = 1e-3
+
+/** At most this many prototypes, of eight rows or more each. */
+export const plainGrain = (prototypesMax: number): Grain => ({
+  prototypesMax,
+  rowsEach: ROWS_EACH,
+  varianceFloor: VARIANCE_FLOOR
+})
+
+/** Prototypes at 41 columns, and the most of them at fewer columns for the same cost. */
+const PROTOTYPES = 512
+const PROTOTYPES_MAX = 1_024
+/** Multiply-adds a prototype costs beside its columns'; see `costPerRow`. */
+const PROTOTYPE_COST = 22
+const COST_COLUMNS = 41
+const ROWS_EACH_MIN = 4
+
+/**
+ * As fine as the rows bear and the cost allows. Rows that fill few columns lie close, n^(−1/width) of the way apart:
+ * the floor is a quarter of that where this is less than usual, a centre of few columns is told by fewer rows, and
+ * more prototypes cost no more.
+ */
+export const grainOf = (rows: number, width: number): Grain => ({
+  prototypesMax: Math.min(
+    PROTOTYPES_MAX,
+    Math.max(
+      PROTOTYPES,
+      Math.round((PROTOTYPES * (COST_COLUMNS + PROTOTYPE_COST)) / (width + PROTOTYPE_COST))
+    )
+  ),
+  rowsEach: Math.min(ROWS_EACH, Math.max(ROWS_EACH_MIN, width)),
+  varianceFloor: Math.min(VARIANCE_FLOOR, rows ** (-2 / width) / 16)
+})
+
 export const fitMixture = async (
   encoded: Table,
   options: {
-    readonly prototypesMax: number
+    readonly grain: Grain
     readonly seed: number
     /** Names the draws of this fit among those of the seed. */
     readonly stream: number
@@ -52,13 +96,14 @@ export const fitMixture = async (
     readonly progress?: ((done: number, total: number) => void) | undefined
   }
 ): Promise<Mixture> => {
-  const wanted = Math.max(1, Math.min(options.prototypesMax, Math.floor(encoded.count / 8)))
+  const { prototypesMax, rowsEach, varianceFloor } = options.grain
+  const wanted = Math.max(1, Math.min(prototypesMax, Math.floor(encoded.count / rowsEach)))
   const clusters = await cluster(encoded, wanted, makeRandom(options.seed, options.stream), {
     iterations: ITERATIONS,
     signal: options.signal,
     progress: options.progress
   })
-  return makeMixture(clusters, encoded.width)
+  return makeMixture(clusters, encoded.width, varianceFloor)
 }
 
 /**

@@ -1,7 +1,7 @@
 // Trains the energies on feature rows: hold back, trim, fit, calibrate, write the graphs.
 import type { Calibration, EnergyGraph } from "../../schema/model/Manifest.ts"
 import { fitTail, quantile } from "./calibrate.ts"
-import type { InputColumn } from "./encoder.ts"
+import type { Encoder, InputColumn } from "./encoder.ts"
 import {
   crossFitted,
   fitCurves,
@@ -12,11 +12,19 @@ import {
   type Members,
   membersGraph
 } from "./fusion.ts"
-import { costPerRow, explainGraph, scoreGraph } from "./mixture.ts"
+import { costPerRow, encoderGraph, explainGraph, scoreGraph } from "./mixture.ts"
 import { autoencoderObjective } from "./network/autoencoder.ts"
 import { optimise } from "./network/optimise.ts"
 import { scoreMatchingObjective } from "./network/scoreMatching.ts"
-import { encode, fitMixture, NothingVaries, runGraph, weighNovelties } from "./prototypes.ts"
+import {
+  encode,
+  fitMixture,
+  type Grain,
+  grainOf,
+  NothingVaries,
+  runGraph,
+  weighNovelties
+} from "./prototypes.ts"
 import { makeRandom, permutation } from "./random.ts"
 import { pick, type Table } from "./session.ts"
 import { trimmed } from "./trim.ts"
@@ -27,8 +35,9 @@ export interface TrainOptions {
   readonly seed: number
   /** Share of the rows to leave out as suspect before the fit; 0 where the rows are known to be clean. */
   readonly trim: number
-  readonly prototypesMax: number
-  /** `fast`: the prototype mixture alone. `full`: also its fusion with the two networks, as step `deep`. */
+  /** How fine the prototypes are; by rows and columns where it is left out. */
+  readonly grain?: Grain | undefined
+  /** `fast`: the prototype mixture alone. `full`: also its fusion with the other members, as step `deep`. */
   readonly energy: "fast" | "full"
   readonly autoencoderSteps: number
   readonly scoreMatchingSteps: number
@@ -39,7 +48,6 @@ export interface TrainOptions {
 export const trainDefaults = {
   seed: 1,
   trim: 0.1,
-  prototypesMax: 512,
   energy: "full",
   autoencoderSteps: 4_000,
   scoreMatchingSteps: 2_500
@@ -93,14 +101,29 @@ const calibrated = (
   return { step, score, explain: explain(quantile(calibration.energies, 0.5)), calibration, costPerRow }
 }
 
-/** What the networks learn of encoded rows. */
-const fitNetworks = async (
+/**
+ * The trusting mixture has as many prototypes as the other one up to eight columns, and a quarter from 32 on: there it
+ * only has to know where rows are at all, and each costs more.
+ */
+const trustingShare = (width: number) => Math.min(1, Math.max(0.25, 8 / width))
+
+/** What the fusion has beside the first stage: the mixture of all rows, and what the networks learn of those kept. */
+const fitOthers = async (
+  encoder: Encoder,
+  all: Table,
+  grain: Grain,
   encoded: Table,
   options: TrainOptions,
   progress: (part: number, done: number, total: number) => void
 ) => {
   const { seed, signal } = options
   const { width } = encoded
+  const trusting = await fitMixture(await runGraph(encoderGraph(encoder), all, "encoded", width, signal), {
+    grain: { ...grain, prototypesMax: Math.round(trustingShare(width) * grain.prototypesMax) },
+    seed,
+    stream: 5,
+    signal
+  })
   const autoencoder = await optimise(
     encoded,
     autoencoderObjective(width, stepsFor(options.autoencoderSteps, width)),
@@ -111,7 +134,7 @@ const fitNetworks = async (
     scoreMatchingObjective(width, stepsFor(options.scoreMatchingSteps, width)),
     { seed, stream: 30, signal, progress: (done, total) => progress(2, done, total) }
   )
-  return { autoencoder, scoreMatching }
+  return { trusting, autoencoder, scoreMatching }
 }
 
 /** Each member's surprise is fitted to the held-back rows; they calibrate the fused energy as well, cross-fitted. */
@@ -123,8 +146,9 @@ const fuse = async (
   signal?: AbortSignal
 ): Promise<TrainedGraph> => {
   const { rows } = await runGraph(membersGraph(members), held, "energies", MEMBERS, signal)
-  const curves = fitCurves(rows)
-  const energies = crossFitted(rows)
+  const { width } = members.mixture
+  const curves = fitCurves(rows, width)
+  const energies = crossFitted(rows, width)
   const graph = calibrated(
     "deep",
     fusedScoreGraph(members, curves),
@@ -170,7 +194,7 @@ export const trainModel = async (
   inputs: ReadonlyArray<InputColumn>,
   options: TrainOptions
 ): Promise<TrainedModel> => {
-  const { seed, signal, prototypesMax } = options
+  const { seed, signal } = options
   const full = options.energy === "full"
   const order = permutation(table.count, makeRandom(seed, 3))
   const heldBack = Math.max(1, Math.min(HELD_BACK_MAX, Math.floor(table.count / 5)))
@@ -188,15 +212,16 @@ export const trainModel = async (
   const progress = (part: number, done: number, total: number) =>
     options.progress?.("fit", Math.floor(1_000 * (part + done / total)), 1_000 * parts)
   const { kept, encoder: plain, encoded } = await encodeVarying(unsuspected, fitRows, inputs, signal)
+  const grain = options.grain ?? grainOf(encoded.count, encoded.width)
   const mixture = await fitMixture(encoded, {
-    prototypesMax,
+    grain,
     seed,
     stream: 4,
     signal,
     progress: (done, total) => progress(0, done, total)
   })
   const encoder = await weighNovelties(plain, mixture, kept, signal)
-  const networks = full ? await fitNetworks(encoded, options, progress) : undefined
+  const others = full ? await fitOthers(encoder, fitRows, grain, encoded, options, progress) : undefined
   options.progress?.("calibrate", 0, heldBack)
   const explainable = encoder.columns.length * inputs.length <= SHARES_MAX
   const score = scoreGraph(encoder, mixture)
@@ -205,9 +230,9 @@ export const trainModel = async (
     explainable ? explainGraph(encoder, mixture, median) : undefined
   )
   const deep =
-    networks === undefined
+    others === undefined
       ? []
-      : [await fuse({ encoder, mixture, ...networks }, held, first, explainable, signal)]
+      : [await fuse({ encoder, mixture, ...others }, held, first, explainable, signal)]
   const graphs = [...deep, fast]
   options.progress?.("calibrate", heldBack, heldBack)
   return {

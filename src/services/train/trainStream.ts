@@ -5,6 +5,7 @@ import type { FeatureSpec } from "../../schema/model/FeatureSpec.ts"
 import type { Manifest } from "../../schema/model/Manifest.ts"
 import { PlaceTaken, writeBundle } from "./bundle.ts"
 import type { InputColumn } from "./encoder.ts"
+import { plainGrain } from "./prototypes.ts"
 import { type TrainOptions, type TrainPhase, trainDefaults, trainModel } from "./trainModel.ts"
 import { asTableRefused } from "./trainTable.ts"
 
@@ -41,6 +42,7 @@ export interface TrainStreamSummary {
 }
 
 const ROWS_MIN = 20
+const PROTOTYPES_MAX = 512
 
 /** Least spread of features whose unit is known: deviations for residuals, nats for rarities, logarithms for the rest. */
 const spreadMins: Readonly<Partial<Record<FeatureSpec["kind"], number>>> = {
@@ -83,7 +85,7 @@ export const trainStream = (options: TrainStreamOptions): Effect.Effect<TrainStr
           ...trainDefaults,
           seed,
           trim: options.trim ?? trainDefaults.trim,
-          prototypesMax: options.prototypesMax ?? trainDefaults.prototypesMax,
+          grain: plainGrain(options.prototypesMax ?? PROTOTYPES_MAX),
           energy: options.energy ?? "fast",
           signal,
           progress: options.progress

@@ -5,7 +5,7 @@ import { growForest, scoreForest } from "./isolation.ts"
 import { scoreGraph } from "./mixture.ts"
 import { optimise } from "./network/optimise.ts"
 import { meanPotential, scoreMatchingObjective } from "./network/scoreMatching.ts"
-import { encode, fitMixture, runGraph } from "./prototypes.ts"
+import { encode, fitMixture, plainGrain, runGraph } from "./prototypes.ts"
 import { makeRandom } from "./random.ts"
 import { pick, type Table } from "./session.ts"
 
@@ -59,7 +59,7 @@ export const trimmed = async (
   const byEnergy = async () => {
     if (options.steps > 0) return potentials(encoded, options)
     const mixture = await fitMixture(encoded, {
-      prototypesMax: PROTOTYPES,
+      grain: plainGrain(PROTOTYPES),
       seed,
       stream: 1,
       signal,

@@ -12,7 +12,7 @@ import {
 import { autoencoderObjective } from "../../../src/services/train/network/autoencoder.ts"
 import { optimise } from "../../../src/services/train/network/optimise.ts"
 import { scoreMatchingObjective } from "../../../src/services/train/network/scoreMatching.ts"
-import { encode, fitMixture, runGraph } from "../../../src/services/train/prototypes.ts"
+import { encode, fitMixture, plainGrain, runGraph } from "../../../src/services/train/prototypes.ts"
 import { makeRandom } from "../../../src/services/train/random.ts"
 import { openSession, type Table } from "../../../src/services/train/session.ts"
 import {
@@ -56,7 +56,7 @@ const forward = (
   return value
 }
 
-describe("the three energies as one graph", () => {
+describe("the energies as one graph", () => {
   let members: Members
   let z: Table
   let energies: Float32Array
@@ -66,7 +66,8 @@ describe("the three energies as one graph", () => {
     const draws = { seed: 1, stream: 20 }
     members = {
       encoder,
-      mixture: await fitMixture(encoded, { prototypesMax: 40, seed: 1, stream: 4 }),
+      mixture: await fitMixture(encoded, { grain: plainGrain(40), seed: 1, stream: 4 }),
+      trusting: await fitMixture(encoded, { grain: plainGrain(20), seed: 1, stream: 5 }),
       autoencoder: await optimise(encoded, autoencoderObjective(width, 100), draws),
       scoreMatching: await optimise(encoded, scoreMatchingObjective(width, 100), draws)
     }
@@ -80,19 +81,19 @@ describe("the three energies as one graph", () => {
       const x = [...z.rows.subarray(row * width, (row + 1) * width)]
       const restored = forward(members.autoencoder, 0, [width, 128, 32, 128, width], x)
       const residual = restored.reduce((sum, value, at) => sum + (value - x[at]) ** 2, 0)
-      expect(Math.abs(energies[row * MEMBERS + 1] - residual)).toBeLessThan(1e-4)
+      expect(Math.abs(energies[row * MEMBERS + 2] - residual)).toBeLessThan(1e-4)
       const potentials = [0.1, 0.3, 0.7, 1.5].map((s) => {
         const scaled = [...x.map((value) => value / Math.sqrt(1 + s * s)), Math.log(s)]
         return forward(members.scoreMatching, 0, [width + 1, 128, 128, 1], scaled)[0]
       })
       // The last offset is the same for all rows, so the graph leaves it out.
       const mean = potentials.reduce((a, b) => a + b) / 4 - (members.scoreMatching.at(-1) as number)
-      expect(Math.abs(energies[row * MEMBERS + 2] - mean)).toBeLessThan(1e-4)
+      expect(Math.abs(energies[row * MEMBERS + 3] - mean)).toBeLessThan(1e-4)
     }
   })
 
-  it("fuse to half the networks' surprises and all of the mixture's, in double precision", async () => {
-    const curves = fitCurves(energies.subarray(0, 400 * MEMBERS))
+  it("fuse to the weighted sum of their surprises, in double precision", async () => {
+    const curves = fitCurves(energies.subarray(0, 400 * MEMBERS), z.width)
     const fused = await energiesOf(fusedScoreGraph(members, curves), table)
     fusedEnergies(curves, energies).forEach((expected, row) => {
       expect(Math.abs(fused[row] - expected)).toBeLessThan(1e-4)

@@ -17,6 +17,9 @@ const draws: Readonly<Record<string, (random: Random) => number>> = {
   tied: (random) => Math.round(2 * random.normal())
 }
 
+/** Columns of the rows that the energies are of. */
+const WIDTH = 10
+
 describe("p-values on fresh rows like those that calibrate", () => {
   it.each(Object.keys(draws).flatMap((shape) => [120, 400, 3_000].map((count) => [shape, count] as const)))(
     "hold for fused energies, %s, %d calibration rows",
@@ -38,8 +41,8 @@ describe("p-values on fresh rows like those that calibrate", () => {
             new Float32Array(rows * MEMBERS)
           )
         const held = members(count)
-        const calibration = fitTail(crossFitted(held))
-        for (const energy of fusedEnergies(fitCurves(held), members(fresh))) {
+        const calibration = fitTail(crossFitted(held, WIDTH))
+        for (const energy of fusedEnergies(fitCurves(held, WIDTH), members(fresh))) {
           const p = pvalueOf(calibration, energy)
           if (p <= 0.01) alarms[0.01]++
           if (p <= 0.001) alarms[0.001]++
