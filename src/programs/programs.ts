@@ -47,5 +47,10 @@ export const programs: Layer.Layer<Programs> = Layer.succeed(Programs, {
     Effect.flatMap(
       load(() => import("./TrainDevice.ts")),
       ({ trainDevice }) => trainDevice(options)
+    ),
+  topicTail: (options, report) =>
+    Effect.flatMap(
+      load(() => import("./TopicTail.ts")),
+      ({ topicTail }) => topicTail(options, report)
     )
 })

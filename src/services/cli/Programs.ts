@@ -1,9 +1,10 @@
 // What the command line starts but does not build: the programs that need the runtime, handed in by main.
-import { Context, type Effect } from "effect"
+import { Context, type Effect, type Scope } from "effect"
 import type { CliError } from "../../schema/error/CliError.ts"
 import type { ConfigInvalid } from "../../schema/error/ConfigError.ts"
 import type { TableRefused } from "../../schema/error/TrainError.ts"
 import type { StreamDefinition } from "../../schema/stream/StreamDefinition.ts"
+import type { EventForm } from "../ingest/eventLine.ts"
 import type { LoadedStream } from "../runtime/definitions/StreamFiles.ts"
 import type { RunnerConfig } from "../runtime/Settings.ts"
 import type { DashboardState } from "./Dashboard.ts"
@@ -95,6 +96,27 @@ export interface TrainedDevice {
   readonly seconds: number
 }
 
+/** `train --topic`: the last events of a topic of the log that the settings name. */
+export interface TopicTailOptions {
+  readonly settings: RunnerConfig
+  readonly topic: string
+  readonly last: number
+  readonly form: EventForm
+}
+
+export interface TopicTail {
+  /** JSON lines, one event each, in the order of the log's times; gone when the scope closes. */
+  readonly file: string
+  readonly events: number
+  /** Records without a value, which are left out. */
+  readonly empty: number
+  /** The log's times of the first and last event, epoch ms. */
+  readonly from: number
+  readonly to: number
+  /** Partition and offset of a row of the file, from 1. */
+  readonly where: (row: number) => string
+}
+
 /** How far long work is, in its own unit; total undefined where nobody knows. */
 export type Report = (done: number, total: number | undefined) => Effect.Effect<void>
 
@@ -116,5 +138,9 @@ export class Programs extends Context.Tag("groundstate/services/cli/Programs")<
     readonly trainDevice: (
       options: TrainDeviceOptions
     ) => Effect.Effect<TrainedDevice, ProgramError | TableRefused>
+    readonly topicTail: (
+      options: TopicTailOptions,
+      report: Report
+    ) => Effect.Effect<TopicTail, ProgramError, Scope.Scope>
   }
 >() {}

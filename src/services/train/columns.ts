@@ -47,6 +47,9 @@ export interface ColumnSurvey {
   falls: number
   first: number
   last: number
+  /** Bounds of the finite numbers. */
+  low: number
+  high: number
   /** Sums over numbers i = 0, 1, … with v = value − first: of v, v², i·v. They tell how straight the numbers run. */
   sum: number
   squares: number
@@ -73,6 +76,8 @@ export const newSurvey = (name: string): ColumnSurvey => ({
   falls: 0,
   first: Number.NaN,
   last: Number.NaN,
+  low: Number.POSITIVE_INFINITY,
+  high: Number.NEGATIVE_INFINITY,
   sum: 0,
   squares: 0,
   product: 0,
@@ -105,6 +110,10 @@ export const surveyCell = (survey: ColumnSurvey, cell: Cell, row: number, line: 
   if (survey.numbers === 0) survey.first = value
   else if (value > survey.last) survey.rises++
   else if (value < survey.last) survey.falls++
+  if (Number.isFinite(value)) {
+    survey.low = Math.min(survey.low, value)
+    survey.high = Math.max(survey.high, value)
+  }
   const run = value - survey.first
   survey.sum += run
   survey.squares += run * run
@@ -127,12 +136,15 @@ export interface Decided {
   readonly vocabulary: ReadonlyArray<string>
   /** Said to the person who trains: why a column is left out. */
   readonly notice: string | undefined
+  /** The same without the column's name. */
+  readonly why: string | undefined
 }
 
-const ignored = (name: string, notice: string): Decided => ({
+const ignored = (name: string, why: string): Decided => ({
   column: { name, type: "ignored", log: false },
   vocabulary: [],
-  notice: `column ${name} is left out: ${notice}`
+  notice: `column ${name} is left out: ${why}`,
+  why
 })
 
 const vocabularyOf = (survey: ColumnSurvey): ReadonlyArray<string> =>
@@ -146,7 +158,7 @@ const vocabularyOf = (survey: ColumnSurvey): ReadonlyArray<string> =>
  * Does the column run along with the rows, as a clock or a counter does? Rows to come lie beyond all it has been, so
  * that a model with it would find every one of them strange.
  */
-const runsAlong = ({ name, numbers, rises, falls, sum, squares, product }: ColumnSurvey): boolean => {
+export const runsAlong = ({ name, numbers, rises, falls, sum, squares, product }: ColumnSurvey): boolean => {
   if (numbers < RUNNING_ROWS_MIN || Math.min(rises, falls) > 0) return false
   if (Math.max(rises, falls) < RUNNING_SHARE * (numbers - 1)) return false
   const middle = (numbers - 1) / 2
@@ -169,7 +181,7 @@ export const decideColumn = (survey: ColumnSurvey): Decided => {
     if (survey.whole && survey.values.size > 20 && survey.values.size === Math.min(present, DISTINCT_MAX)) {
       return ignored(name, "every number in it is different and its name is an identifier's")
     }
-    return { column: { name, type: "number", log: false }, vocabulary: [], notice: undefined }
+    return { column: { name, type: "number", log: false }, vocabulary: [], notice: undefined, why: undefined }
   }
   if (survey.dates >= NUMERIC_SHARE * present) {
     return ignored(name, "it holds dates or times, of which later rows have others")
@@ -184,7 +196,8 @@ export const decideColumn = (survey: ColumnSurvey): Decided => {
   return {
     column: { name, type: "category", log: false },
     vocabulary: vocabularyOf(survey),
-    notice: undefined
+    notice: undefined,
+    why: undefined
   }
 }
 
@@ -202,7 +215,8 @@ export const declaredColumn = (survey: ColumnSurvey, definition: StreamDefinitio
       log: field.type === "number" && field.scale === "log"
     },
     vocabulary: field.type === "category" ? vocabularyOf(survey) : [],
-    notice: undefined
+    notice: undefined,
+    why: undefined
   }
 }
 
@@ -291,9 +305,12 @@ const shown = (cell: Cell) => {
   return JSON.stringify(text.length > CELL_SHOWN ? `${text.slice(0, CELL_SHOWN)}…` : text)
 }
 
-/** A cell of a numeric column that holds no number, told by row (from 1), line and column. */
-export const misreadCell = (row: number, line: number, column: string, cell: Cell): string =>
-  `row ${row} (line ${line}), column ${column}: ${shown(cell)} is no number`
+/** Where a row (from 1) of a file stands. */
+export const rowAndLine = (row: number, line: number): string => `row ${row} (line ${line})`
+
+/** A cell of a numeric column that holds no number. */
+export const misreadCell = (where: string, column: string, cell: Cell): string =>
+  `${where}, column ${column}: ${shown(cell)} is no number`
 
 /** Takes faults of a table into account: how many, and the first few by where they are. */
 export class Faults {
@@ -305,9 +322,9 @@ export class Faults {
     if (this.examples.length < EXAMPLES_MAX) this.examples.push(example)
   }
 
-  /** A row that can't be read; `row` counts from 1, broken ones among them. */
-  addRow(row: number, { line, fault }: TableRow): void {
-    this.add(`row ${row} (line ${line}): ${fault}`)
+  /** A row that can't be read. */
+  addRow(where: string, { fault }: TableRow): void {
+    this.add(`${where}: ${fault}`)
   }
 
   /** The examples as one text, with `…` where there are more. */

@@ -7,7 +7,7 @@ import type { ScorerUnavailable } from "../../schema/error/ModelError.ts"
 import { TableRefused } from "../../schema/error/TrainError.ts"
 import { type Calibration, deepestStep, type Manifest } from "../../schema/model/Manifest.ts"
 import { makeScore, pvalueOf } from "./calibrate.ts"
-import { Faults, makeRowWriter, misreadCell } from "./columns.ts"
+import { Faults, makeRowWriter, misreadCell, rowAndLine } from "./columns.ts"
 import { type Metrics, measure } from "./evaluate.ts"
 import { type Gathered, makeGatherer } from "./report/gather.ts"
 import { timeColumnOf } from "./report/timeline.ts"
@@ -131,10 +131,10 @@ const eachLot = (
           const number = rows + at + 1
           if (row.cells !== undefined) {
             writer.write(row.cells, table, at * width, (column, cell) => {
-              misread.add(misreadCell(number, row.line, column, cell))
+              misread.add(misreadCell(rowAndLine(number, row.line), column, cell))
             })
           } else {
-            broken.addRow(number, row)
+            broken.addRow(rowAndLine(number, row.line), row)
             table.fill(Number.NaN, at * width, (at + 1) * width)
           }
         })

@@ -16,10 +16,12 @@ import {
   makeRowWriter,
   misreadCell,
   newSurvey,
+  rowAndLine,
   surveyCell
 } from "./columns.ts"
 import { NothingVaries } from "./prototypes.ts"
 import { makeRandom } from "./random.ts"
+import { type SchemaColumn, schemaOf } from "./schema.ts"
 import type { Table } from "./session.ts"
 import { openTable, type TableReader } from "./tableReader.ts"
 import { type TrainOptions, type TrainPhase, trainDefaults, trainModel } from "./trainModel.ts"
@@ -43,6 +45,8 @@ export interface TrainTableOptions {
   readonly energy?: TrainOptions["energy"] | undefined
   /** Rows in the sample; 200,000 by default, fewer for very wide tables. */
   readonly sampleRowsMax?: number | undefined
+  /** How a row (from 1) is told in notices; by row and line in the file without it. */
+  readonly where?: ((row: number, line: number) => string) | undefined
   readonly progress?: ((phase: TrainPhase, done: number, total: number) => void) | undefined
 }
 
@@ -55,6 +59,8 @@ export interface TrainSummary {
   readonly skipped: number
   readonly trimmed: number
   readonly columns: ReadonlyArray<TableColumn>
+  /** What was found in each column, in the same order. */
+  readonly schema: ReadonlyArray<SchemaColumn>
   readonly prototypes: number
   readonly heldBack: number
   readonly seconds: number
@@ -95,7 +101,7 @@ interface Survey {
 }
 
 const survey = async (options: TrainTableOptions, signal: AbortSignal): Promise<Survey> => {
-  const { input, label } = options
+  const { input, label, where = rowAndLine } = options
   const reader = await openTable(input, { header: options.header, label })
   const columns: Array<ColumnSurvey> = []
   const broken = new Faults()
@@ -113,7 +119,7 @@ const survey = async (options: TrainTableOptions, signal: AbortSignal): Promise<
     }
     for (const row of lot) {
       if (row.cells === undefined) {
-        broken.addRow(rows + broken.count + 1, row)
+        broken.addRow(where(rows + broken.count + 1, row.line), row)
         continue
       }
       const number = rows + broken.count + 1
@@ -225,6 +231,7 @@ export const trainTable = (options: TrainTableOptions): Effect.Effect<TrainSumma
       skipped: fitted.broken.count,
       trimmed: fitted.trained.trimmed,
       columns: fitted.columns,
+      schema: fitted.schema,
       prototypes: fitted.trained.prototypes,
       heldBack: fitted.trained.heldBack,
       seconds,
@@ -233,14 +240,18 @@ export const trainTable = (options: TrainTableOptions): Effect.Effect<TrainSumma
   }).pipe(Effect.withSpan("train.table"))
 
 /** What numeric columns could not read of all rows. */
-const misreadCells = (surveys: ReadonlyArray<ColumnSurvey>, columns: ReadonlyArray<TableColumn>): Faults => {
+const misreadCells = (
+  surveys: ReadonlyArray<ColumnSurvey>,
+  columns: ReadonlyArray<TableColumn>,
+  where: typeof rowAndLine
+): Faults => {
   const faults = new Faults()
   const numeric = surveys.filter((_, at) => columns[at].type === "number")
   numeric
     .flatMap(({ name, odd }) => odd.map((cell) => ({ ...cell, name })))
     .sort((a, b) => a.row - b.row)
     .forEach(({ row, line, name, cell }) => {
-      faults.add(misreadCell(row, line, name, cell))
+      faults.add(misreadCell(where(row, line), name, cell))
     })
   faults.count = numeric.reduce((sum, { words }) => sum + words, 0)
   return faults
@@ -255,6 +266,7 @@ const fitTable = async (options: TrainTableOptions, signal: AbortSignal) => {
       ? {
           column: { name: column.name, type: "ignored" as const, log: false },
           vocabulary: [],
+          why: undefined,
           notice: undefined
         }
       : definition === undefined
@@ -301,7 +313,7 @@ const fitTable = async (options: TrainTableOptions, signal: AbortSignal) => {
   if (found.broken.count > 0) {
     notices.push(`${found.broken.count} rows could not be read: ${found.broken.told}`)
   }
-  const misread = misreadCells(found.columns, columns)
+  const misread = misreadCells(found.columns, columns, options.where ?? rowAndLine)
   if (misread.count > 0) {
     notices.push(
       `${misread.count} cells of numeric columns are no numbers and count as missing: ${misread.told}`
@@ -310,6 +322,13 @@ const fitTable = async (options: TrainTableOptions, signal: AbortSignal) => {
   return {
     trained,
     columns,
+    schema: schemaOf(
+      found.columns,
+      columns,
+      decided.map(({ why }) => why),
+      found.rows,
+      label
+    ),
     vocabularies,
     features: writer.features,
     rows: found.rows,

@@ -53,7 +53,8 @@ export const runWords = (
         run: options.programs?.run ?? unexpected,
         demo: options.programs?.demo ?? unexpected,
         replay: options.programs?.replay ?? unexpected,
-        trainDevice: options.programs?.trainDevice ?? unexpected
+        trainDevice: options.programs?.trainDevice ?? unexpected,
+        topicTail: options.programs?.topicTail ?? unexpected
       }),
       FetchHttpClient.layer,
       NodeContext.layer
