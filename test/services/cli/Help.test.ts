@@ -48,7 +48,7 @@ errors) to stderr; colour only to terminals and not with \`NO_COLOR\`. Every err
       expect.arrayContaining(["duration", "seed", "devices", "rate", "output"])
     )
     expect(flags("groundstate train")).toEqual(
-      expect.arrayContaining(["!input", "stream", "!output", "seed", "label"])
+      expect.arrayContaining(["input", "stream", "!output", "seed", "label"])
     )
     expect(flags("groundstate score")).toEqual(expect.arrayContaining(["!model", "!input", "!output"]))
     expect(flags("groundstate evaluate")).toEqual(
