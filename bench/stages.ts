@@ -26,7 +26,7 @@ type Way = (typeof STEPS)[number]
 
 function* sets(): Generator<LabelledSet> {
   for (const file of adbenchFiles() ?? []) {
-    if (SETS.some((name) => file.includes(name))) yield adbenchSet(file, SEED, false)
+    if (SETS.some((name) => file.includes(name))) yield adbenchSet(file, SEED, { shuffled: false, dirty: 0 })
   }
   const nsl = nslSet()
   if (nsl !== undefined) yield nsl

@@ -174,7 +174,10 @@ describe("a row's score", () => {
 
   it.scoped("of a row like the one value that training had is low, of any other high", () =>
     Effect.gen(function* () {
-      const { score } = yield* trained(csv(300, ["c", "x"], () => [7, normal()]), "full")
+      const { score } = yield* trained(
+        csv(300, ["c", "x"], () => [7, normal()]),
+        "full"
+      )
       const [same, other] = (yield* score("c,x\n7,0\n8,0\n")).map((line) => Number(line.split(",")[0]))
       expect(other).toBeGreaterThan(same + 1)
     })
