@@ -1,6 +1,7 @@
-// Do p-values hold? Normal rows of each set in two random halves, one trains, the other counts false alarms.
+// Do p-values hold, and do reasons name what is odd? Normal rows in two random halves: one trains, the other is judged.
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { measureReasons, type Reasons } from "./detectionReasons.ts"
 import { type NormalHalves, normalHalves } from "./detectionSets.ts"
 import { falseAlarmInterval } from "./falseAlarms.ts"
 import { groundstate, say } from "./program.ts"
@@ -19,6 +20,7 @@ export interface FalseAlarms {
     readonly low: number
     readonly high: number
   }>
+  readonly reasons: Reasons
 }
 
 const count = async (
@@ -51,6 +53,7 @@ const count = async (
     seed,
     calibrationRows,
     freshRows: pvalues.length,
+    reasons: await measureReasons(set.test, model, folder, seed),
     at: SHARES.map((share) => ({
       share,
       alarms: pvalues.filter((p) => p <= share).length,
@@ -59,14 +62,15 @@ const count = async (
   }
 }
 
-const lineOf = ({ set, seed, calibrationRows, freshRows, at }: FalseAlarms): string =>
+const lineOf = ({ set, seed, calibrationRows, freshRows, at, reasons }: FalseAlarms): string =>
   [
     `  ${`${set} ${seed}`.padEnd(22)}${String(calibrationRows).padStart(6)}${String(freshRows).padStart(7)}`,
     ...at.map(({ alarms, low, high }) => {
       const share = (of: number) => ((100 * of) / freshRows).toFixed(2)
       const verdict = alarms > high ? "too many" : alarms < low ? "too few" : "pass"
       return `${share(alarms).padStart(7)} %  ${`[${share(low)}, ${share(high)}]`.padEnd(14)}${verdict.padEnd(9)}`
-    })
+    }),
+    `  named ${(100 * reasons.one).toFixed(0)} % of one moved, ${(100 * reasons.two).toFixed(0)} % of two`
   ].join("")
 
 /** Counts false alarms on every set; prints a line for each and a summary at the end. */
@@ -96,6 +100,7 @@ export const measureFalseAlarms = async (options: {
     [
       "calibration: rows that calibrate, fresh normal rows, false alarms at p ≤ 1 % and at p ≤ 0.1 % with the 99 % interval",
       ...all.map(lineOf),
+      `a moved feature is among the first two reasons in nine of ten rows or more: ${all.filter(({ reasons }) => Math.min(reasons.one, reasons.two) >= 0.9).length} of ${all.length}`,
       `${passed} of ${checks.length} checks pass, ${many} have too many false alarms; one in a hundred fails by chance`,
       ""
     ].join("\n")
