@@ -23,8 +23,11 @@ const walk = (dir) =>
 const sources = [
   ...walk(join(root, "src")).map((file) => [file, join(out, relative(join(root, "src"), file))]),
   ...walk(join(root, "bench")).map((file) => [file, join(out, "bench", relative(join(root, "bench"), file))]),
-  // Benches start the same broker that tests do.
-  [join(root, "test", "support", "kafka.ts"), join(out, "test", "support", "kafka.ts")]
+  // Benches start the same broker, database and runners that tests do.
+  ...["kafka", "postgres", "runner", "region", "probeStream"].map((name) => [
+    join(root, "test", "support", `${name}.ts`),
+    join(out, "test", "support", `${name}.ts`)
+  ])
 ]
 
 const compilerOptions = {

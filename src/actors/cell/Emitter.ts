@@ -7,6 +7,7 @@ import { DeadLetters } from "../../services/ingest/DeadLetters.ts"
 import { EventLog } from "../../services/ingest/EventLog.ts"
 import { AlertFeed } from "../../services/observe/AlertFeed.ts"
 import { onward } from "../../services/runtime/atOnce.ts"
+import { Ownership } from "../../services/runtime/Ownership.ts"
 import { DeviceChanges } from "../../services/state/DeviceChanges.ts"
 
 /** Topic of alerts as CloudEvents, keyed by device. */
@@ -101,8 +102,13 @@ const makeLane = <R>(
 
 export const makeEmitter = (
   region: string
-): Effect.Effect<Emitter, never, Scope.Scope | EventLog | AlertFeed | DeadLetters | DeviceChanges> =>
+): Effect.Effect<
+  Emitter,
+  never,
+  Scope.Scope | EventLog | AlertFeed | DeadLetters | DeviceChanges | Ownership
+> =>
   Effect.gen(function* () {
+    const { confirmed } = yield* Ownership
     const log = yield* EventLog
     const feed = yield* AlertFeed
     const deadLetters = yield* DeadLetters
@@ -116,7 +122,8 @@ export const makeEmitter = (
       what: string,
       effect: Effect.Effect<A, E, R>
     ) =>
-      effect.pipe(
+      // What was ready when the runner froze waits until it is sure again that the cell is its own.
+      Effect.zipRight(confirmed, effect).pipe(
         Effect.tapError((error) =>
           Effect.suspend(() => {
             const first = !stuck.has(what)
