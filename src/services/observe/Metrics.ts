@@ -220,9 +220,6 @@ const makeMetrics = (registry: Registry) => {
     "ends of a cell whose writes were refused: a newer owner had it",
     ["stream"]
   )
-  const stalls = counter("groundstate_stalls_total", "cells started anew because they stood still", [
-    "stream"
-  ])
   const dropped = counter(
     "groundstate_telemetry_dropped_total",
     "requests to the collector given up, with the spans or log lines that they carried",
@@ -296,9 +293,6 @@ const makeMetrics = (registry: Registry) => {
     },
     fenced: (stream: string): void => {
       fenced.inc({ stream })
-    },
-    stalled: (stream: string): void => {
-      stalls.inc({ stream })
     },
     /** route: the template, such as `/v1/devices/:id`, or `none`. */
     httpRequest: (route: string, method: string, status: number, seconds: number): void => {
