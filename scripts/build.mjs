@@ -23,9 +23,11 @@ const walk = (dir) =>
 const sources = [
   ...walk(join(root, "src")).map((file) => [file, join(out, relative(join(root, "src"), file))]),
   ...walk(join(root, "bench")).map((file) => [file, join(out, "bench", relative(join(root, "bench"), file))]),
-  // Benches start the same broker that tests do; the simulation is also a program of its own.
+  // Benches start the same broker, database and runners that tests do; the simulation is also a program of its own.
   ...[
-    ...["folding.ts", "kafka.ts", "stateOf.ts"].map((name) => join(root, "test", "support", name)),
+    ...["folding", "kafka", "postgres", "probeStream", "region", "runner", "stateOf"].map((name) =>
+      join(root, "test", "support", `${name}.ts`)
+    ),
     ...walk(join(root, "test", "simulation")).filter((file) => !file.endsWith(".test.ts"))
   ].map((file) => [file, join(out, relative(root, file))])
 ]

@@ -10,6 +10,7 @@ import * as ModelVersion from "../actors/model/ModelVersion.ts"
 import * as Region from "../actors/region/Region.ts"
 import * as CellWaker from "../actors/singleton/CellWaker.ts"
 import * as IncidentSweep from "../actors/singleton/IncidentSweep.ts"
+import * as MessageReaper from "../actors/singleton/MessageReaper.ts"
 import * as RetentionSweep from "../actors/singleton/RetentionSweep.ts"
 import type { StreamDefinition } from "../schema/stream/StreamDefinition.ts"
 import { planStream } from "../schema/stream/StreamPlan.ts"
@@ -26,12 +27,16 @@ import { Asks } from "../services/observe/Asks.ts"
 import * as DatabaseWatch from "../services/observe/DatabaseWatch.ts"
 import { Health } from "../services/observe/Health.ts"
 import { Metrics } from "../services/observe/Metrics.ts"
+import * as RegionWatch from "../services/observe/RegionWatch.ts"
 import * as Telemetry from "../services/observe/Telemetry.ts"
 import { Cells } from "../services/runtime/Cells.ts"
 import * as Cluster from "../services/runtime/Cluster.ts"
 import { layerSqlite } from "../services/runtime/Database.ts"
+import { Membership, makeIncarnation } from "../services/runtime/Membership.ts"
+import { Ownership } from "../services/runtime/Ownership.ts"
+import * as PeerWatch from "../services/runtime/PeerWatch.ts"
 import { layerRegion } from "../services/runtime/RegionDatabase.ts"
-import { type RunnerConfig, Settings } from "../services/runtime/Settings.ts"
+import { type PostgresSettings, type RunnerConfig, Settings } from "../services/runtime/Settings.ts"
 import { type ServedStream, Streams } from "../services/runtime/Streams.ts"
 import { OnnxScorer } from "../services/score/OnnxScorer.ts"
 import * as Retention from "../services/state/Retention.ts"
@@ -42,6 +47,8 @@ import { makeFolder } from "./folder.ts"
 
 /** Partitions of the topics that the runner itself writes. */
 const OUTPUT_PARTITIONS = 1
+/** How often streams are looked at for partitions that were added. */
+const PARTITIONS_EVERY = "5 seconds"
 const TRIM_EVERY = "1 minute"
 
 /** The event log that the settings name. */
@@ -68,43 +75,78 @@ const upkeep = Layer.scopedDiscard(
   })
 )
 
-/** Makes the topics that are missing, and knows every stream by its plan. */
+/** Makes the topics that are missing, knows every stream by its plan, and hears of partitions that are added. */
 const streamsLayer = (definitions: ReadonlyArray<StreamDefinition>) =>
-  Layer.effect(
+  Layer.scoped(
     Streams,
     Effect.gen(function* () {
       const log = yield* EventLog
       for (const topic of [ALERT_TOPIC, "groundstate.deadletters"])
         yield* log.ensureTopic(topic, OUTPUT_PARTITIONS)
-      const all: Array<ServedStream> = []
+      const all: Array<{ -readonly [K in keyof ServedStream]: ServedStream[K] }> = []
       for (const definition of definitions) {
         const topic = definition.source.topic
         const partitions = yield* log.ensureTopic(topic, definition.source.partitions)
         all.push({ definition, plan: planStream(definition), topic, partitions })
       }
+      yield* Effect.forEach(
+        all,
+        (served) =>
+          Effect.gen(function* () {
+            const partitions = yield* log.partitions(served.topic)
+            if (partitions <= served.partitions) return
+            yield* Effect.annotateLogs(Effect.logInfo("a stream has more partitions"), {
+              stream: served.plan.stream,
+              before: served.partitions,
+              partitions
+            })
+            served.partitions = partitions
+          }).pipe(Effect.ignore),
+        { discard: true }
+      ).pipe(Effect.delay(PARTITIONS_EVERY), Effect.forever, Effect.forkScoped)
       return { all, get: (stream: string) => all.find((served) => served.plan.stream === stream) }
     })
   )
 
-/** The database that the settings name, migrated. */
-export const databaseLayer = (settings: RunnerConfig) => {
-  const { kind, postgres } = settings.database
-  if (kind === "postgres" && postgres !== undefined) {
-    return DatabaseWatch.layer.pipe(
-      Layer.provideMerge(
-        layerRegion({
-          postgres,
-          applicationName: `groundstate ${settings.runner}`,
-          connectionsMax: postgres.connectionsMax
-        })
-      )
+/** Database and cluster of a runner in a region: it shares both with the others. */
+const regionLayer = (settings: RunnerConfig, postgres: PostgresSettings) => {
+  const incarnation = makeIncarnation()
+  return RegionWatch.layer.pipe(
+    Layer.provideMerge(PeerWatch.layer),
+    Layer.provideMerge(
+      Cluster.layerRegion({ cluster: settings.cluster, postgres, incarnation, region: settings.region })
+    ),
+    Layer.provideMerge(Membership.layer(incarnation)),
+    Layer.provideMerge(DatabaseWatch.layer),
+    Layer.provideMerge(
+      layerRegion({
+        postgres,
+        applicationName: incarnation,
+        connectionsMax: postgres.connectionsMax
+      })
     )
-  }
-  return layerSqlite({
-    filename: `${settings.dataDir}/state.db`,
-    durability: settings.log.durability,
-    busyTimeoutMillis: 5_000
-  })
+  )
+}
+
+/** Database and cluster of a runner that is alone. */
+const aloneLayer = (settings: RunnerConfig) =>
+  Cluster.layerSingle.pipe(
+    Layer.provideMerge(Ownership.layerAlone),
+    Layer.provideMerge(
+      layerSqlite({
+        filename: `${settings.dataDir}/state.db`,
+        durability: settings.log.durability,
+        busyTimeoutMillis: 5_000
+      })
+    )
+  )
+
+/** What the settings name; both give the same. */
+const clusterLayer = (settings: RunnerConfig) => {
+  const { kind, postgres } = settings.database
+  return kind === "postgres" && postgres !== undefined
+    ? regionLayer(settings, postgres)
+    : aloneLayer(settings)
 }
 
 /** What everything else stands on. */
@@ -117,7 +159,6 @@ export const foundation = (settings: RunnerConfig, definitions: ReadonlyArray<St
     Asks.layer
   )
   return Layer.mergeAll(
-    streamsLayer(definitions),
     upkeep,
     DeadLetters.layer({ partitions: OUTPUT_PARTITIONS }),
     Cells.layer,
@@ -127,8 +168,8 @@ export const foundation = (settings: RunnerConfig, definitions: ReadonlyArray<St
     Models.layer
   ).pipe(
     Layer.provideMerge(Layer.mergeAll(OnnxScorer.layer, ModelStore.layer)),
-    Layer.provideMerge(Cluster.layerSingle),
-    Layer.provideMerge(databaseLayer(settings)),
+    Layer.provideMerge(clusterLayer(settings)),
+    Layer.provideMerge(streamsLayer(definitions)),
     Layer.provideMerge(logLayer(settings)),
     Layer.provideMerge(Telemetry.layer),
     Layer.provideMerge(base),
@@ -138,7 +179,7 @@ export const foundation = (settings: RunnerConfig, definitions: ReadonlyArray<St
 
 /** Actors, and what wakes them; every entity is registered before the first message can be sent. */
 export const actors = (settings: RunnerConfig) =>
-  Layer.mergeAll(CellWaker.layer, IncidentSweep.layer, RetentionSweep.layer).pipe(
+  Layer.mergeAll(CellWaker.layer, IncidentSweep.layer, RetentionSweep.layer, MessageReaper.layer).pipe(
     Layer.provideMerge(
       Layer.mergeAll(Cell.layer, Device.layer(settings.device.idle), Region.layer, ModelVersion.layer)
     ),
@@ -147,7 +188,8 @@ export const actors = (settings: RunnerConfig) =>
 
 /** A whole runner: it reads, scores, alerts and answers until its scope closes. */
 export const runnerLayer = (settings: RunnerConfig, definitions: ReadonlyArray<StreamDefinition>) =>
-  Api.layer.pipe(
+  RegionWatch.layerHandOver.pipe(
+    Layer.provideMerge(Api.layer),
     Layer.provideMerge(HttpServer.layer),
     Layer.provide([LiveFeed.layer, fallbackRules, NodeHttpServer.layerContext]),
     Layer.provideMerge(actors(settings)),

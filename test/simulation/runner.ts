@@ -11,6 +11,7 @@ import { EventLog } from "../../src/services/ingest/EventLog.ts"
 import { AlertFeed } from "../../src/services/observe/AlertFeed.ts"
 import { Health } from "../../src/services/observe/Health.ts"
 import { Metrics } from "../../src/services/observe/Metrics.ts"
+import { Ownership } from "../../src/services/runtime/Ownership.ts"
 import { Settings } from "../../src/services/runtime/Settings.ts"
 import { Streams } from "../../src/services/runtime/Streams.ts"
 import { Checkpoint } from "../../src/services/state/Checkpoint.ts"
@@ -64,6 +65,8 @@ export const startRunner = (world: World, process: SimulatedProcess, ports: Port
         Layer.succeed(Settings, { ...settings, runner: process.name }),
         Layer.succeed(Metrics, metrics),
         Health.layer,
+        // No lease: what the simulation finds must be held by the epoch alone.
+        Ownership.layerAlone,
         AlertFeed.layer
       )
     )

@@ -21,6 +21,7 @@ import { Metrics } from "../../src/services/observe/Metrics.ts"
 import { Cells } from "../../src/services/runtime/Cells.ts"
 import * as Cluster from "../../src/services/runtime/Cluster.ts"
 import { layerSqlite } from "../../src/services/runtime/Database.ts"
+import { Ownership } from "../../src/services/runtime/Ownership.ts"
 import { defaultConfig, type RunnerConfig, Settings } from "../../src/services/runtime/Settings.ts"
 import { Streams } from "../../src/services/runtime/Streams.ts"
 import type { LoadedModel } from "../../src/services/score/Scorer.ts"
@@ -134,6 +135,7 @@ export const startWorld = async (
       )
     ),
     Layer.provideMerge(Cluster.layerSingle),
+    Layer.provideMerge(Ownership.layerAlone),
     Layer.provideMerge(
       layerSqlite({ filename: join(folder, "state.db"), durability: "normal", busyTimeoutMillis: 5_000 })
     ),

@@ -5,7 +5,12 @@ import { createServer } from "node:net"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
-const entry = fileURLToPath(new URL("../../dist/main.js", import.meta.url))
+/** dist/main.js, found from where this file lies: `test/support`, or `dist/test/support` when it was emitted. */
+const entry = (() => {
+  let folder = fileURLToPath(new URL(".", import.meta.url))
+  while (!existsSync(join(folder, "package-lock.json")) && folder !== "/") folder = join(folder, "..")
+  return join(folder, "dist", "main.js")
+})()
 
 /** What the child may see of this process's environment: no setting of the tests leaks into a runner. */
 const environment = () =>

@@ -1,5 +1,6 @@
 // What the outside sees of a cell while its loop runs: status, waiting askers, commands, the lock between slices.
 import { Cause, Effect } from "effect"
+import { Fenced } from "../../schema/error/StorageError.ts"
 import type { RecordBatch } from "../../schema/event/Batch.ts"
 import { type CellChange, type CellStatus, CellUnavailable } from "../../schema/protocol/CellProtocol.ts"
 import { Health } from "../../services/observe/Health.ts"
@@ -170,6 +171,7 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
       failed: (cause: Cause.Cause<unknown>) =>
         Effect.suspend(() => {
           const error = Cause.squash(cause)
+          if (error instanceof Fenced) metrics.fenced(stream)
           paused = "stopped"
           pauseDetail = error instanceof Error ? error.message : String(error)
           health.report(component, { ready: false, reason: pauseDetail })

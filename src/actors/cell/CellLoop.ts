@@ -1,11 +1,12 @@
 // The cell's one fiber: claims the partition, restores its state, then fetch → process → emit → checkpoint, for ever.
-import { Clock, Effect, Fiber, Option, Schedule, type Scope } from "effect"
+import { Clock, Duration, Effect, Fiber, Option, Schedule, type Scope } from "effect"
 import type { LogUnavailable, OffsetOutOfRange } from "../../schema/error/IngestError.ts"
 import type { CorruptState, Fenced, StorageUnavailable } from "../../schema/error/StorageError.ts"
 import type { RecordBatch } from "../../schema/event/Batch.ts"
 import { EventLog, type PartitionReader } from "../../services/ingest/EventLog.ts"
 import { Metrics } from "../../services/observe/Metrics.ts"
 import { isDone, onward } from "../../services/runtime/atOnce.ts"
+import { Ownership } from "../../services/runtime/Ownership.ts"
 import { Settings } from "../../services/runtime/Settings.ts"
 import type { ServedStream } from "../../services/runtime/Streams.ts"
 import { turn } from "../../services/runtime/turn.ts"
@@ -43,6 +44,7 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
       const log = yield* EventLog
       const store = yield* Checkpoint
       const metrics = yield* Metrics
+      const { lastCheckpointMillis } = yield* Ownership
       const stream = served.plan.stream
       const key = { stream, partition }
       const begun = performance.now()
@@ -109,7 +111,7 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
       yield* Effect.addFinalizer(() =>
         handle.lock
           .locked(Effect.suspend(() => (restored.core.whole ? Effect.flatMap(snapshot, save) : Effect.void)))
-          .pipe(Effect.interruptible, Effect.timeout("5 seconds"), Effect.ignore)
+          .pipe(Effect.interruptible, Effect.timeout(Duration.millis(lastCheckpointMillis)), Effect.ignore)
       )
       yield* Effect.logInfo("cell started").pipe(
         Effect.annotateLogs({ epoch, offset: restored.core.nextOffset })

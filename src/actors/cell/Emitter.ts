@@ -8,6 +8,7 @@ import { DeadLetters } from "../../services/ingest/DeadLetters.ts"
 import { EventLog } from "../../services/ingest/EventLog.ts"
 import { AlertFeed } from "../../services/observe/AlertFeed.ts"
 import { onward } from "../../services/runtime/atOnce.ts"
+import { Ownership } from "../../services/runtime/Ownership.ts"
 import { type CellKey, Checkpoint } from "../../services/state/Checkpoint.ts"
 import { DeviceChanges } from "../../services/state/DeviceChanges.ts"
 
@@ -116,9 +117,10 @@ export const makeEmitter = (
 ): Effect.Effect<
   Emitter,
   never,
-  Scope.Scope | EventLog | AlertFeed | DeadLetters | DeviceChanges | Checkpoint
+  Scope.Scope | EventLog | AlertFeed | DeadLetters | DeviceChanges | Checkpoint | Ownership
 > =>
   Effect.gen(function* () {
+    const { confirmed: leased } = yield* Ownership
     const log = yield* EventLog
     const feed = yield* AlertFeed
     const deadLetters = yield* DeadLetters
@@ -133,7 +135,8 @@ export const makeEmitter = (
       what: string,
       effect: Effect.Effect<A, E, R>
     ) =>
-      effect.pipe(
+      // What was ready when the runner froze waits until it is sure again that the cell is its own.
+      Effect.zipRight(leased, effect).pipe(
         Effect.tapError((error) =>
           Effect.suspend(() => {
             const first = !stuck.has(what)

@@ -1,9 +1,10 @@
 // The actor of a region: asks every cell how it is and says it in words.
 import { Entity } from "@effect/cluster"
-import { Clock, Duration, Effect } from "effect"
+import { Clock, Duration, Effect, Option } from "effect"
 import { CellProtocol, type CellStatus } from "../../schema/protocol/CellProtocol.ts"
 import { RegionProtocol, RegionUnavailable } from "../../schema/protocol/RegionProtocol.ts"
 import { Cells } from "../../services/runtime/Cells.ts"
+import { Membership } from "../../services/runtime/Membership.ts"
 import { Settings } from "../../services/runtime/Settings.ts"
 import { Streams } from "../../services/runtime/Streams.ts"
 import { Projections } from "../../services/state/Projections.ts"
@@ -21,6 +22,7 @@ const build = Effect.gen(function* () {
   const cells = yield* Cells
   const projections = yield* Projections
   const cellOf = yield* CellProtocol.client
+  const membership = yield* Effect.serviceOption(Membership)
   const startedAt = yield* Clock.currentTimeMillis
 
   const inspect = (stream: string, partition: number) =>
@@ -61,7 +63,14 @@ const build = Effect.gen(function* () {
           health: regionHealth(findings, answers.length),
           reasons: findings.map((finding) => finding.reason),
           autonomy: "standalone" as const,
-          runners: [{ name: settings.runner, startedAt }],
+          runners: Option.match(membership, {
+            onNone: () => [{ name: settings.runner, startedAt }],
+            onSome: (region) =>
+              region
+                .view()
+                .members.filter(({ state }) => state !== "dead")
+                .map((member) => ({ name: member.name, startedAt: member.startedAt }))
+          }),
           totals: {
             streams: streams.all.length,
             cells: answers.length,

@@ -2,6 +2,7 @@
 import { Singleton } from "@effect/cluster"
 import { Duration, Effect } from "effect"
 import { CellProtocol } from "../../schema/protocol/CellProtocol.ts"
+import { groupOfName } from "../../schema/protocol/slots.ts"
 import { partitionOf } from "../../services/ingest/partition.ts"
 import { Cells } from "../../services/runtime/Cells.ts"
 import { Settings } from "../../services/runtime/Settings.ts"
@@ -78,5 +79,6 @@ export const layer = Singleton.make(
       Effect.zipRight(Effect.sleep(EVERY)),
       Effect.forever
     )
-  )
+  ),
+  { shardGroup: groupOfName("incident-sweep") }
 )

@@ -11,6 +11,15 @@ export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()
   }
 }
 
+/** A runner that can have no part in its region. */
+export class RegionRefused extends Schema.TaggedError<RegionRefused>()("RegionRefused", {
+  detail: Schema.String
+}) {
+  override get message() {
+    return `This runner has no part in the region: ${this.detail}. It owns no cell; the others go on.`
+  }
+}
+
 /** A newer owner has taken the cell: this one must stop. */
 export class Fenced extends Schema.TaggedError<Fenced>()("Fenced", {
   stream: Schema.String,

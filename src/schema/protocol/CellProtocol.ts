@@ -1,5 +1,5 @@
 // What may be asked of the owner of one partition of a stream, and what may be told to it.
-import { Entity } from "@effect/cluster"
+import { ClusterSchema, Entity } from "@effect/cluster"
 import { Rpc } from "@effect/rpc"
 import { Schema } from "effect"
 import { CommandId } from "../Ids.ts"
@@ -7,6 +7,7 @@ import { DriftReport } from "../model/Drift.ts"
 import { Step } from "../stream/StreamDefinition.ts"
 import { Contribution } from "../verdict/Alert.ts"
 import { Verdict } from "../verdict/Verdict.ts"
+import { groupOfCell } from "./slots.ts"
 
 /** Why a cell is not reading, for people; `null` while it reads. */
 export const PauseCause = Schema.Literal(
@@ -163,7 +164,7 @@ export class CommandRefused extends Schema.TaggedError<CommandRefused>()("Comman
   }
 }
 
-/** Entity `Cell`, id `<stream>/<partition>~<salt>`: see `Cells.idOf`. All volatile: a command's own table makes it once-only. */
+/** Entity `Cell`, id `<stream>/<partition>`. All volatile: a command's own table makes it once-only. */
 export const CellProtocol = Entity.make("Cell", [
   Rpc.make("Inspect", { success: CellStatus }),
   Rpc.make("Device", {
@@ -197,7 +198,7 @@ export const CellProtocol = Entity.make("Cell", [
     success: CellCommandResult,
     error: Schema.Union(CellUnavailable, CommandRefused)
   })
-])
+]).annotate(ClusterSchema.ShardGroup, groupOfCell)
 
 /** Header of a record whose sender waits for the verdict. */
 export const ASK_HEADER = "groundstate-ask"

@@ -1,10 +1,11 @@
 // What may be asked of a device's actor: its incident, and what operators decided about it.
-import { Entity } from "@effect/cluster"
+import { ClusterSchema, Entity } from "@effect/cluster"
 import { Rpc } from "@effect/rpc"
 import { Schema } from "effect"
 import { CommandId } from "../Ids.ts"
 import { Incident, IncidentLabel } from "../verdict/Incident.ts"
 import { CellUnavailable, CommandRefused } from "./CellProtocol.ts"
+import { groupOfName } from "./slots.ts"
 
 export const Quarantine = Schema.Struct({ reason: Schema.String, by: Schema.String, at: Schema.Number })
 
@@ -91,6 +92,6 @@ export const DeviceProtocol = Entity.make("Device", [
     success: DeviceRecord,
     error: errors
   })
-])
+]).annotate(ClusterSchema.ShardGroup, groupOfName)
 
 export const deviceEntityId = (stream: string, device: string): string => `${stream}/${device}`

@@ -1,11 +1,12 @@
 // What may be asked of one model version, and how it comes to score.
-import { Entity } from "@effect/cluster"
+import { ClusterSchema, Entity } from "@effect/cluster"
 import { Rpc } from "@effect/rpc"
 import { Schema } from "effect"
 import { ModelRefused } from "../error/ModelError.ts"
 import { CommandId } from "../Ids.ts"
 import { DriftReport } from "../model/Drift.ts"
 import type { Manifest } from "../model/Manifest.ts"
+import { groupOfName } from "./slots.ts"
 
 export const ModelState = Schema.Literal("registered", "active", "retired")
 export type ModelState = typeof ModelState.Type
@@ -86,4 +87,4 @@ export const ModelProtocol = Entity.make("ModelVersion", [
     success: ModelVersionRecord,
     error: errors
   })
-])
+]).annotate(ClusterSchema.ShardGroup, groupOfName)

@@ -1,7 +1,8 @@
 // What may be asked of a region: its health in words, its totals, whether it stands alone.
-import { Entity } from "@effect/cluster"
+import { ClusterSchema, Entity } from "@effect/cluster"
 import { Rpc } from "@effect/rpc"
 import { Schema } from "effect"
+import { groupOfName } from "./slots.ts"
 
 export const RegionReport = Schema.Struct({
   region: Schema.String,
@@ -35,4 +36,4 @@ export class RegionUnavailable extends Schema.TaggedError<RegionUnavailable>()("
 /** Entity `Region`, id = the region's name. */
 export const RegionProtocol = Entity.make("Region", [
   Rpc.make("Report", { success: RegionReport, error: RegionUnavailable })
-])
+]).annotate(ClusterSchema.ShardGroup, groupOfName)

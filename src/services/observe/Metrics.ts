@@ -205,6 +205,24 @@ const makeMetrics = (registry: Registry) => {
     http
   )
   const liveFeeds = gauge("groundstate_live_feeds", "open server-sent event feeds", [])
+  const runners = gauge("groundstate_region_runners", "runners of the region as this one sees it", ["state"])
+  const slots = gauge("groundstate_region_slots", "slots of the region that this runner holds", [])
+  const gaveUp = counter(
+    "groundstate_region_takeovers_total",
+    "peers that this runner found dead, by how it found out",
+    ["cause"]
+  )
+  const rejoined = counter(
+    "groundstate_region_rejoins_total",
+    "times that this runner came back after others had given it up",
+    []
+  )
+  const counted = { refused: 0, silent: 0, rejoined: 0 }
+  const fenced = counter(
+    "groundstate_fenced_total",
+    "ends of a cell whose writes were refused: a newer owner had it",
+    ["stream"]
+  )
   const dropped = counter(
     "groundstate_telemetry_dropped_total",
     "requests to the collector given up, with the spans or log lines that they carried",
@@ -277,6 +295,27 @@ const makeMetrics = (registry: Registry) => {
     },
     swept: (kind: "alerts" | "incidents" | "devices", rows: number): void => {
       swept.inc({ kind }, rows)
+    },
+    /** Where the region stands, as this runner sees it; counts are since its start. */
+    region: (seen: {
+      readonly active: number
+      readonly draining: number
+      readonly dead: number
+      readonly slots: number
+      readonly gaveUp: { readonly refused: number; readonly silent: number }
+      readonly rejoined: number
+    }): void => {
+      for (const state of ["active", "draining", "dead"] as const) runners.set({ state }, seen[state])
+      slots.set(seen.slots)
+      for (const cause of ["refused", "silent"] as const) {
+        gaveUp.inc({ cause }, seen.gaveUp[cause] - counted[cause])
+        counted[cause] = seen.gaveUp[cause]
+      }
+      rejoined.inc(seen.rejoined - counted.rejoined)
+      counted.rejoined = seen.rejoined
+    },
+    fenced: (stream: string): void => {
+      fenced.inc({ stream })
     },
     /** route: the template, such as `/v1/devices/:id`, or `none`. */
     httpRequest: (route: string, method: string, status: number, seconds: number): void => {

@@ -66,6 +66,24 @@ export const RunnerConfig = Schema.Struct({
     kind: Schema.optionalWith(Schema.Literal("sqlite", "postgres"), { default: () => "sqlite" as const }),
     postgres: Schema.optional(PostgresSettings)
   }),
+  /** Messages between the runners of a region; used with PostgreSQL alone. */
+  cluster: section({
+    /** Where the other runners reach this one: a name or address of this machine, not one of many. */
+    host: Schema.optionalWith(Schema.NonEmptyString, { default: () => "127.0.0.1" }),
+    port: Schema.optionalWith(Schema.Int.pipe(Schema.between(1, 65_535)), { default: () => 34_431 }),
+    /** Where it listens, if that is another address of this machine. */
+    listenHost: Schema.optional(Schema.NonEmptyString),
+    /** Mutual TLS: this runner's certificate and key, and the authority of every runner's; PEM, relative to the file. */
+    tls: Schema.optional(
+      Schema.Struct({
+        certificateFile: Schema.NonEmptyString,
+        keyFile: Schema.NonEmptyString,
+        authorityFile: Schema.NonEmptyString
+      })
+    ),
+    /** How long a runner that is told to stop hands its cells over before it ends all the same. */
+    drainTimeout: millis(10_000)
+  }),
   http: section({
     host: Schema.optionalWith(Schema.NonEmptyString, { default: () => "127.0.0.1" }),
     /** 0 picks a free port. */

@@ -256,6 +256,7 @@ export const loadSettings = (
       )
     const { tokensFile, jwt } = config.access
     const { tls } = config.http
+    const { tls: peers } = config.cluster
     const settings: RunnerConfig = {
       ...config,
       dataDir: place(config.dataDir, "dataDir"),
@@ -268,6 +269,18 @@ export const loadSettings = (
               tls: {
                 certificateFile: place(tls.certificateFile, "http", "tls", "certificateFile"),
                 keyFile: place(tls.keyFile, "http", "tls", "keyFile")
+              }
+            })
+      },
+      cluster: {
+        ...config.cluster,
+        ...(peers === undefined
+          ? {}
+          : {
+              tls: {
+                certificateFile: place(peers.certificateFile, "cluster", "tls", "certificateFile"),
+                keyFile: place(peers.keyFile, "cluster", "tls", "keyFile"),
+                authorityFile: place(peers.authorityFile, "cluster", "tls", "authorityFile")
               }
             })
       },

@@ -77,5 +77,15 @@ export const migrations: ReadonlyArray<Migration> = [
     id: 3,
     name: "retention",
     statements: [`CREATE TABLE retention_mark (value INTEGER PRIMARY KEY, at REAL NOT NULL)`]
+  },
+  {
+    id: 4,
+    name: "region",
+    statements: [
+      `CREATE TABLE region_runner (
+        address TEXT PRIMARY KEY, name TEXT NOT NULL, incarnation TEXT NOT NULL, state TEXT NOT NULL,
+        http TEXT NOT NULL, log TEXT NOT NULL, started_at INTEGER NOT NULL, beat_at INTEGER NOT NULL)`,
+      `CREATE TABLE region_slot (slot INTEGER PRIMARY KEY, address TEXT NOT NULL)`
+    ]
   }
 ]

@@ -14,8 +14,8 @@ import {
 } from "../../../src/schema/protocol/DeviceProtocol.ts"
 import { ModelNotFound, ModelProtocol } from "../../../src/schema/protocol/ModelProtocol.ts"
 import { RegionProtocol } from "../../../src/schema/protocol/RegionProtocol.ts"
+import { parseCellId } from "../../../src/schema/protocol/slots.ts"
 import type { Verdict } from "../../../src/schema/verdict/Verdict.ts"
-import { parseCellId } from "../../../src/services/runtime/Cells.ts"
 import { digest, model } from "./samples.ts"
 import type { World } from "./world.ts"
 

@@ -1,7 +1,7 @@
 // A whole HTTP surface on a free port, over ports that live in memory: what the tests of inspect/ talk to.
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { TestRunner } from "@effect/cluster"
+import { MessageStorage } from "@effect/cluster"
 import { HttpServer } from "@effect/platform"
 import { Effect, Layer, Logger, ManagedRuntime } from "effect"
 import { planStream } from "../../../src/schema/stream/StreamPlan.ts"
@@ -15,6 +15,7 @@ import { Asks } from "../../../src/services/observe/Asks.ts"
 import { Health } from "../../../src/services/observe/Health.ts"
 import { Metrics } from "../../../src/services/observe/Metrics.ts"
 import { Cells } from "../../../src/services/runtime/Cells.ts"
+import * as Cluster from "../../../src/services/runtime/Cluster.ts"
 import { defaultConfig, type RunnerConfig, Settings } from "../../../src/services/runtime/Settings.ts"
 import { Streams } from "../../../src/services/runtime/Streams.ts"
 import { actorsOf } from "./actorsOf.ts"
@@ -62,7 +63,9 @@ export const startSurface = async (options: SurfaceOptions = {}) => {
             onLog({ level: logLevel.label, message: String(message), ...Object.fromEntries(annotations) })
           )
         )
-  const cluster = Layer.mergeAll(actorsOf(world), Cells.layer).pipe(Layer.provideMerge(TestRunner.layer))
+  const cluster = Layer.mergeAll(actorsOf(world), Cells.layer).pipe(
+    Layer.provideMerge(Cluster.layerAlone(MessageStorage.layerMemory))
+  )
   const base = Layer.mergeAll(
     Layer.succeed(Settings, settings),
     Layer.succeed(Streams, { all, get: (name) => all.find(({ plan }) => plan.stream === name) }),

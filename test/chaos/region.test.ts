@@ -1,0 +1,145 @@
+// F1, F2, F3, F5, F35: a region of real runners, some of which are killed, frozen, stopped and added. I1 I3 I9 I13.
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { kafkaAvailable } from "../support/kafka.ts"
+import { PROBE_PARTITIONS, probeEvent, probeStream } from "../support/probeStream.ts"
+import { divided, type Probe, probe, type RegionWorld, startRegion } from "../support/region.ts"
+import { passes, type RunnerProcess, until } from "../support/runner.ts"
+
+/** Kills here; `npm run bench -- --only takeover` does more and prints the distribution. */
+const KILLS = 4
+const FROZEN_MILLIS = 12_000
+
+const folder = mkdtempSync(join(tmpdir(), "groundstate-region-"))
+let region: RegionWorld
+
+const startProbe = () => probe(region, probeStream.source.topic, PROBE_PARTITIONS, probeEvent)
+const runner = (name: string): RunnerProcess => {
+  const found = region.runners.get(name)
+  if (found === undefined) throw new Error(`there is no runner ${name}`)
+  return found
+}
+
+/** I1 I3: each event has an alert, all of whose copies have the id that its place in the log gives. */
+const alertedOnceInEffect = async ({ sent }: Probe) => {
+  const expected = sent.flatMap((list, partition) =>
+    list.map(({ offset }) => `probe.${partition}.${offset}.rule-tooHigh`)
+  )
+  const run = sent[0].length
+  const kept = await until("every alert to be in its device's record", async () => {
+    const rows = await region.postgres.query(
+      region.database,
+      `SELECT id FROM alert WHERE id IN (${expected.map((id) => `'${id}'`).join(",")})`
+    )
+    if (rows.length < expected.length) throw new Error(`${rows.length} of ${expected.length}`)
+    return rows.map(([id]) => id)
+  })
+  expect(run).toBeGreaterThan(50)
+  expect(kept.sort()).toEqual(expected.sort())
+}
+
+describe.skipIf(!kafkaAvailable())("a region of several runners", () => {
+  beforeAll(async () => {
+    region = await startRegion({ folder, stream: probeStream })
+  })
+  afterAll(async () => {
+    if (process.env["CHAOS_KEEP"] !== undefined) {
+      for (const [name, one] of region.runners) process.stderr.write(`--- ${name}\n${one.said()}\n`)
+    }
+    await region.stop()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  it("F35: two that boot at once on an empty database come up, and have four of eight cells each", async () => {
+    const [a, b] = await Promise.all([region.start("a"), region.start("b")])
+    await Promise.all([a.ready(), b.ready()])
+    await divided(a, [4, 4])
+    await divided(b, [4, 4])
+  }, 90_000)
+
+  it("F1 I1 I3 I9: what a killed one had is scored again within 5 s, nothing lost, no second effect", async () => {
+    const running = await startProbe()
+    const times: Array<number> = []
+    for (let kill = 0; kill < KILLS; kill++) {
+      const [victim, witness] = kill % 2 === 0 ? ["a", "b"] : ["b", "a"]
+      const had = (await divided(runner(witness), [4, 4])).get(victim) ?? []
+      // At another moment of the checkpoints' interval each time.
+      await passes(137 * kill)
+      const at = performance.now()
+      await runner(victim).kill9()
+      times.push(await running.recovery(at, had))
+      await (await region.start(victim)).ready()
+    }
+    await running.finish()
+    await alertedOnceInEffect(running)
+    process.stderr.write(`takeover after SIGKILL, ms: ${times.map(Math.round).join(", ")}\n`)
+    expect(Math.max(...times)).toBeLessThan(5_000)
+  }, 240_000)
+
+  it("F3 I1 I3 I9: what a frozen one had is scored within 30 s; thawed, it comes back and does nothing twice", async () => {
+    const before = (await divided(runner("a"), [4, 4])).get("b") ?? []
+    const running = await startProbe()
+    const at = performance.now()
+    process.kill(runner("b").pid, "SIGSTOP")
+    const recovery = await running.recovery(at, before)
+    await passes(Math.max(0, FROZEN_MILLIS - recovery))
+    process.kill(runner("b").pid, "SIGCONT")
+    const thawed = performance.now()
+    await divided(runner("a"), [4, 4])
+    await divided(runner("b"), [4, 4])
+    const back = performance.now() - thawed
+    await running.finish()
+    await alertedOnceInEffect(running)
+    process.stderr.write(
+      `takeover of a frozen runner ${Math.round(recovery)} ms; back ${Math.round(back)} ms after it thawed\n`
+    )
+    expect(recovery).toBeLessThan(30_000)
+  }, 180_000)
+
+  it("F2 I13: rolling restart, no cell stands still for long and nothing fails", async () => {
+    await divided(runner("a"), [4, 4])
+    const running = await startProbe()
+    await until("the probe to run", async () =>
+      running.sent[0].some(({ seenAt }) => seenAt > 0) ? true : undefined
+    )
+    const at = performance.now()
+    for (const name of ["a", "b"]) {
+      const stopped = await runner(name).stop()
+      expect(stopped.code).toBe(0)
+      expect(stopped.millis).toBeLessThan(15_000)
+      await (await region.start(name)).ready()
+      await divided(runner(name), [4, 4])
+    }
+    await running.finish()
+    const gaps = running.sent.map((_, partition) => running.gap(at, partition))
+    process.stderr.write(
+      `longest gap per cell in a rolling restart, ms: ${gaps.map(Math.round).join(", ")}\n`
+    )
+    await alertedOnceInEffect(running)
+    expect(Math.max(...gaps)).toBeLessThan(5_000)
+  }, 180_000)
+
+  it("F5: a third takes its share and gives it back, and any runner answers for any cell", async () => {
+    const c = await region.start("c")
+    await c.ready()
+    await divided(runner("a"), [3, 3, 2])
+    const device = "somebody"
+    const verdict = await until("a verdict from another runner's cell", async () => {
+      const answers = await Promise.all(
+        [runner("a"), runner("b"), c].map((one) =>
+          one.ask("POST", "/v1/score?stream=probe", { device, ts: 1_760_000_900_000, load: 700 })
+        )
+      )
+      return answers.every(({ status, body }) => status === 200 && !body.fallback) ? answers : undefined
+    })
+    expect(new Set(verdict.map(({ body }) => body.partition)).size).toBe(1)
+    for (const one of [runner("a"), runner("b"), c]) {
+      const told = await one.ask("GET", `/v1/devices/${device}?stream=probe`)
+      expect(told.status).toBe(200)
+    }
+    expect((await c.stop()).code).toBe(0)
+    await divided(runner("a"), [4, 4])
+  }, 120_000)
+})
