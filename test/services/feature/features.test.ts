@@ -285,7 +285,7 @@ describe("late and repeated events", () => {
     ])
     const before = columnsOf(cell.columns)
     cell.run([{ device: 0, at: 39_999, numbers: [9] }])
-    expect(cell.events.flags[0]).toBe(EventFlag.late)
+    expect(cell.events.flags[0] & EventFlag.late).toBe(EventFlag.late)
     expect(cell.late).toBe(1)
     expect(columnsOf(cell.columns)).toEqual(before)
     expect(cell.folded.rows[0]).toBe(9)
@@ -297,7 +297,7 @@ describe("late and repeated events", () => {
       { device: 0, at: 100_000, numbers: [1] },
       { device: 0, at: 40_000, numbers: [1] }
     ])
-    expect(Array.from(cell.events.flags)).toEqual([0, 0])
+    expect(Array.from(cell.events.flags, (flags) => flags & EventFlag.late)).toEqual([0, 0])
     expect(cell.columns.events[0]).toBe(2)
     expect(cell.folded.elapsed[1]).toBe(0)
   })
