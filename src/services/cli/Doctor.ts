@@ -5,6 +5,7 @@ import { Effect, Either } from "effect"
 import { CommandFailed } from "../../schema/error/CliError.ts"
 import { defaultConfig } from "../runtime/Settings.ts"
 import { loadSettings } from "../runtime/SettingsFile.ts"
+import { checkAccess } from "./accessChecks.ts"
 import {
   type Check,
   checkDataDir,
@@ -93,7 +94,7 @@ export const doctor = subcommand({
   name: "doctor",
   summary: "Look for what would keep a runner from working here",
   detail: [
-    "Node, clock, configuration and streams, data folder and disk, SQLite or the region's PostgreSQL (version, rights, sessions, clock), event log, HTTP port (free, or a runner that answers), ONNX Runtime. Changes nothing. Exit code 0, or 1 where a check failed; warnings do not count."
+    "Node, timers and time, configuration and streams, the file of tokens and the certificate (who may read them, how long they hold), data folder and disk, SQLite or the region's PostgreSQL (version, rights, sessions, clock), event log, HTTP port (free, or a runner that answers), ONNX Runtime. Changes nothing. Exit code 0, or 1 where a check failed; warnings do not count."
   ],
   examples: [["doctor --config groundstate.yaml", "with the runner's own configuration"]],
   inputs: { config: configFlag, output: formatFlag },
@@ -114,7 +115,8 @@ export const doctor = subcommand({
         ],
         { concurrency: "unbounded" }
       )
-      const checks = [node, loop, ...configured, ...rest.flat()]
+      const access = yield* checkAccess(settings)
+      const checks = [node, loop, ...configured, ...access, ...rest.flat()]
       yield* printAs(
         output,
         checks,

@@ -1,6 +1,7 @@
 // What `doctor` looks at, each check by itself: what was found, and what to do about it.
 import { randomUUID } from "node:crypto"
 import { access, constants, mkdtemp, rm, stat, statfs, writeFile } from "node:fs/promises"
+import { request } from "node:https"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
@@ -216,11 +217,28 @@ const portTaken = (host: string, port: number): Effect.Effect<string | undefined
     )
   })
 
+/** The body at an HTTPS address. Nothing is told and nothing believed but readiness: the certificate has its own check. */
+const readHttps = (url: string): Effect.Effect<string, Error> =>
+  Effect.async((resume) => {
+    const asked = request(url, { rejectUnauthorized: false, agent: false }, (response) => {
+      let text = ""
+      response.setEncoding("utf8")
+      response.on("data", (chunk: string) => {
+        text += chunk
+      })
+      response.once("error", (error) => resume(Effect.fail(error)))
+      response.once("end", () => resume(Effect.succeed(text)))
+    })
+    asked.once("error", (error) => resume(Effect.fail(error)))
+    asked.end()
+    return Effect.sync(() => asked.destroy())
+  })
+
 const decodeReadiness = Schema.decodeUnknown(Schema.parseJson(ReadinessReport))
 
 /** The port is free, or a runner answers there and says how ready it is. */
 export const checkPort = (settings: RunnerConfig): Effect.Effect<Check, never, HttpClient.HttpClient> => {
-  const { host, port } = settings.http
+  const { host, port, tls } = settings.http
   const where = `${host}:${port}`
   return Effect.gen(function* () {
     if (port === 0) return ok("http port", "a free one is picked at start")
@@ -240,15 +258,16 @@ export const checkPort = (settings: RunnerConfig): Effect.Effect<Check, never, H
       )
     const client = yield* HttpClient.HttpClient
     const reach = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host
-    const report = yield* client
-      .get(`http://${reach.includes(":") ? `[${reach}]` : reach}:${port}/readyz`)
-      .pipe(
-        Effect.flatMap((response) => response.text),
-        Effect.flatMap(decodeReadiness),
-        Effect.scoped,
-        Effect.timeout("3 seconds"),
-        Effect.option
-      )
+    const rest = `://${reach.includes(":") ? `[${reach}]` : reach}:${port}/readyz`
+    const text: Effect.Effect<string, unknown> =
+      tls === undefined
+        ? Effect.scoped(Effect.flatMap(client.get(`http${rest}`), (response) => response.text))
+        : readHttps(`https${rest}`)
+    const report = yield* text.pipe(
+      Effect.flatMap(decodeReadiness),
+      Effect.timeout("3 seconds"),
+      Effect.option
+    )
     if (report._tag === "None")
       return failed("http port", `another program has ${where}`, "stop it, or name another port (http.port)")
     if (report.value.ready) return ok("http port", `a runner answers at ${where} and is ready`)

@@ -4,8 +4,11 @@ import { request } from "node:https"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { TLSSocket } from "node:tls"
+import { FetchHttpClient } from "@effect/platform"
 import { Effect } from "effect"
 import { afterAll, beforeAll, expect, it } from "vitest"
+import { checkPort } from "../../../src/services/cli/checks.ts"
+import { defaultConfig } from "../../../src/services/runtime/Settings.ts"
 import { runWords } from "../cli/commandHarness.ts"
 import { type Surface, startSurface } from "./surface.ts"
 
@@ -43,6 +46,15 @@ const ask = (path: string) =>
 it("answers over TLS, and nobody in plain words", async () => {
   expect(await ask("/livez")).toEqual({ status: 200, name: "runner" })
   await expect(fetch(`http://127.0.0.1:${surface.port}/livez`)).rejects.toThrow("fetch failed")
+})
+
+it("is known to doctor as a runner, though nobody here trusts its authority", async () => {
+  const tls = { certificateFile: at("runner.pem"), keyFile: at("runner-key.pem") }
+  const http = { ...defaultConfig.http, port: surface.port, tls }
+  const check = await Effect.runPromise(
+    checkPort({ ...defaultConfig, http }).pipe(Effect.provide(FetchHttpClient.layer))
+  )
+  expect(check.found).toMatch(`a runner answers at 127.0.0.1:${surface.port}`)
 })
 
 it("keeps keys for their owner, and overwrites nothing", async () => {
