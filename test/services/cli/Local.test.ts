@@ -479,6 +479,7 @@ describe("doctor", () => {
         "clock",
         "configuration",
         "streams",
+        "time",
         "data folder",
         "sqlite",
         "event log",
