@@ -51,7 +51,7 @@ const decisions = ({ record, cell }: DeviceView): ReadonlyArray<readonly [string
       "Incident",
       incident === null
         ? "none"
-        : `${incident.id}\n${incident.severity}, ${incident.status}, ${formatCount(incident.alerts)} alerts since ${formatTime(incident.openedAt)}\n${printable(incident.summary)}`
+        : `${incident.id}\n${incident.severity}, ${incident.status}, ${formatCount(incident.alerts)} ${incident.alerts === 1 ? "alert" : "alerts"} since ${formatTime(incident.openedAt)}\n${printable(incident.summary)}`
     ],
     [
       "Quarantine",
