@@ -41,10 +41,11 @@ export interface PostgresProgram {
 const unpacked = (): PostgresProgram | undefined => {
   if (!existsSync(embedded)) return undefined
   const { version } = JSON.parse(readFileSync(join(embedded, "package.json"), "utf8")) as { version: string }
-  const native = join(tmpdir(), `groundstate-postgres-${version}-${process.getuid?.() ?? 0}`)
+  const native = join(tmpdir(), `groundstate-postgresql-${version}-${process.getuid?.() ?? 0}`)
   if (!existsSync(native)) {
     const made = mkdtempSync(`${native}.`)
-    cpSync(join(embedded, "native"), made, { recursive: true })
+    // Links stay as they are written: resolved, they would lead back into this checkout and die with it.
+    cpSync(join(embedded, "native"), made, { recursive: true, verbatimSymlinks: true })
     const links = JSON.parse(readFileSync(join(made, "pg-symlinks.json"), "utf8")) as ReadonlyArray<{
       readonly source: string
       readonly target: string
