@@ -420,9 +420,7 @@ export const deviceChangesSuite = (name: string, database: Database, spoil = spo
           quarantine: { by: "ana" }
         })
         expect(saves).toBe(2)
-        expect(yield* (yield* Metrics).exposition).toContain(
-          'groundstate_fenced_total{stream="flows"} 1'
-        )
+        expect(yield* (yield* Metrics).exposition).toContain('groundstate_fenced_total{stream="flows"} 1')
       }).pipe(Effect.provide(actorOn(overtaken)))
     })
 
