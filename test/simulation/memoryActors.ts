@@ -1,12 +1,13 @@
 // What actors remember, in memory: devices with their alerts and incidents, and the lists of them that tests ask for.
 import { Context, Effect, Exit } from "effect"
-import { StorageUnavailable } from "../../src/schema/error/StorageError.ts"
+import { Fenced, StorageUnavailable } from "../../src/schema/error/StorageError.ts"
 import { type DeviceRecord, deviceEntityId } from "../../src/schema/protocol/DeviceProtocol.ts"
 import type { Alert } from "../../src/schema/verdict/Alert.ts"
 import type { Incident } from "../../src/schema/verdict/Incident.ts"
-import { ActorStore, type DeviceKey } from "../../src/services/state/ActorStore.ts"
+import { ActorStore, type DeviceKey, type WriteOutcome } from "../../src/services/state/ActorStore.ts"
 import { type Page, Projections } from "../../src/services/state/Projections.ts"
 import type { Gate } from "./gate.ts"
+import type { CheckpointTables } from "./memoryCheckpoint.ts"
 
 export interface ActorTables {
   readonly devices: Map<string, DeviceRecord>
@@ -26,7 +27,13 @@ export const makeActorTables = (): ActorTables => ({
 const keyOf = ({ stream, device }: DeviceKey) => deviceEntityId(stream, device)
 const unused = Effect.dieMessage("the stand-in has no models and no such list")
 
-export const memoryActors = (tables: ActorTables, gate: Gate): Context.Context<ActorStore | Projections> => {
+/** Epochs are those of the cells' tables. `fence: false` is how a simulation shows that it would find out. */
+export const memoryActors = (
+  tables: ActorTables,
+  cells: CheckpointTables,
+  gate: Gate,
+  { fence = true }: { readonly fence?: boolean } = {}
+): Context.Context<ActorStore | Projections> => {
   const ask = <A>(what: string, apply: () => Exit.Exit<A, StorageUnavailable>) =>
     gate(what, apply, (detail) => new StorageUnavailable({ operation: what, detail }))
   const read = <A>(what: string, apply: () => A) => ask(what, () => Exit.succeed(apply()))
@@ -47,21 +54,29 @@ export const memoryActors = (tables: ActorTables, gate: Gate): Context.Context<A
       read("read device commands", () => tables.commands.has(`${keyOf({ stream, device })} ${commandId}`)),
     saveDevices: (writes) =>
       ask("write devices", () => {
-        const fits = writes.map(
-          ({ record }) => (tables.devices.get(keyOf(record))?.version ?? 0) === record.version - 1
-        )
-        const kept = writes.filter((_, i) => fits[i])
+        const outcomes = writes.map((write): WriteOutcome => {
+          for (const cell of fence ? write.cells : []) {
+            const current = cells.of(cell).epoch
+            if (cell.epoch < current) return new Fenced({ ...cell, current })
+          }
+          const { record } = write
+          return (tables.devices.get(keyOf(record))?.version ?? 0) === record.version - 1
+            ? "written"
+            : "overtaken"
+        })
+        const kept = writes.filter((_, i) => outcomes[i] === "written")
         const ids = kept.flatMap((write) => write.alerts.map(({ alert }) => alert.id))
         if (ids.some((id) => tables.alerts.has(id)) || new Set(ids).size < ids.length) {
           return Exit.fail(new StorageUnavailable({ operation: "write devices", detail: "alert is there" }))
         }
-        for (const { alerts, commandId, incidents, record } of kept) {
+        for (const { alerts, cells: owners, commandId, incidents, record } of kept) {
+          for (const { epoch } of owners) cells.done({ what: "device", epoch })
           tables.devices.set(keyOf(record), record)
           for (const incident of incidents) tables.incidents.set(incident.id, incident)
           for (const { alert } of alerts) tables.alerts.set(alert.id, alert)
           if (commandId !== undefined) tables.commands.add(`${keyOf(record)} ${commandId}`)
         }
-        return Exit.succeed(fits)
+        return Exit.succeed(outcomes)
       }),
     stale: () => unused,
     model: () => unused,

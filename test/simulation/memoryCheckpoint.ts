@@ -22,7 +22,7 @@ interface CellTables {
 
 /** A write as it was done, in the order in which they were. */
 export type DoneWrite =
-  | { readonly what: "claim" | "clear" | "record"; readonly epoch: number }
+  | { readonly what: "claim" | "clear" | "record" | "device"; readonly epoch: number }
   | { readonly what: "save"; readonly epoch: number; readonly nextOffset: number }
 
 export interface CheckpointTables {

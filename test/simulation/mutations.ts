@@ -16,6 +16,7 @@ const onLog =
 
 export const mutations: Readonly<Record<string, Mutation>> = {
   "no fence": { fence: false },
+  "a device takes what a former owner brings": { deviceFence: false },
   "offsets before alerts": {
     ports: onLog((log) => ({
       append: (topic, records) =>

@@ -20,6 +20,7 @@ const COMMANDS_MAX = 6
 /** A wrong protocol, as the simulation sees it through its ports; for showing that it is found. */
 export interface Mutation {
   readonly fence?: boolean
+  readonly deviceFence?: boolean
   readonly ports?: (ports: Ports, world: World) => Ports
 }
 
@@ -78,7 +79,9 @@ const play = (seed: number, world: World, mutation: Mutation): Verdict => {
         end: (end, seen) => (blurred && oneIn(3) ? seen + below(end - seen + 1) : end)
       }),
       store: memoryCheckpoint(tables, gate, mutation),
-      actors: Layer.succeedContext(memoryActors(actors, gate))
+      actors: Layer.succeedContext(
+        memoryActors(actors, tables, gate, { fence: mutation.deviceFence ?? true })
+      )
     }
     world.note(process.name, "is the owner")
     owner = startRunner(world, process, mutation.ports?.(ports, world) ?? ports)

@@ -23,13 +23,17 @@ eventLogSuite(
 )
 
 let actors = makeActorTables()
+let cells = makeCheckpointTables()
 deviceChangesSuite(
   "memory, as simulated",
   Layer.suspend(() => {
     actors = makeActorTables()
+    cells = makeCheckpointTables()
     // The suite's cluster keeps its messages in SQL.
     return Layer.merge(
-      Layer.succeedContext(memoryActors(actors, openGate)),
+      Layer.succeedContext(memoryActors(actors, cells, openGate)).pipe(
+        Layer.merge(Layer.succeed(Checkpoint, memoryCheckpoint(cells, openGate)))
+      ),
       layerSqlite({ filename: ":memory:", durability: "normal", busyTimeoutMillis: 1_000 })
     )
   }),

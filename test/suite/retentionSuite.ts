@@ -52,7 +52,7 @@ const raise = (
     const over = options.resolved ? passTime(quiet, offset + 9 * HOUR, timing) : step.record
     const record = { ...over, ...options.decide, version: 1 }
     const incidents = record.incident === null ? [] : [record.incident]
-    yield* store.saveDevices([{ record, incidents, alerts: step.alerts, commandId: undefined }])
+    yield* store.saveDevices([{ record, incidents, alerts: step.alerts, commandId: undefined, cells: [] }])
   })
 
 const kept = Effect.gen(function* () {
@@ -141,7 +141,8 @@ export const retentionSuite = (
               record,
               incidents: record.incident === null ? [] : [record.incident],
               alerts: step.alerts,
-              commandId: undefined
+              commandId: undefined,
+              cells: []
             }
           })
           yield* store.saveDevices(writes)

@@ -110,8 +110,8 @@ export const startWorld = async (
     DeviceChanges,
     Effect.map(DeviceChanges, (inner) => ({
       ...inner,
-      takeAlerts: (alerts: Parameters<typeof inner.takeAlerts>[0]) =>
-        Effect.zipRight(tampering.beforeAlerts?.() ?? Effect.void, inner.takeAlerts(alerts))
+      takeAlerts: (...asked: Parameters<typeof inner.takeAlerts>) =>
+        Effect.zipRight(tampering.beforeAlerts?.() ?? Effect.void, inner.takeAlerts(...asked))
     }))
   ).pipe(Layer.provide(DeviceBatches.layer))
   const checkpoint = Layer.effect(

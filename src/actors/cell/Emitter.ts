@@ -1,6 +1,7 @@
 // Takes a cell's alerts and dead letters out of the hot loop and to where they belong, in order, until they are there.
 import { Cause, Deferred, Effect, Exit, Schedule, type Scope } from "effect"
-import { Fenced } from "../../schema/error/StorageError.ts"
+import type { LogUnavailable } from "../../schema/error/IngestError.ts"
+import { Fenced, type StorageUnavailable } from "../../schema/error/StorageError.ts"
 import type { DeadLetter } from "../../schema/event/DeadLetter.ts"
 import type { Alert } from "../../schema/verdict/Alert.ts"
 import { alertCloudEvent } from "../../schema/verdict/alertCloudEvent.ts"
@@ -131,22 +132,24 @@ export const makeEmitter = (
     const stuck = new Map<string, string>()
 
     /** Tries until it works, saying why it doesn't meanwhile. */
-    const insist = <A, E extends { readonly message: string }, R>(
+    const insist = <A>(
       what: string,
-      effect: Effect.Effect<A, E, R>
-    ) =>
+      effect: Effect.Effect<A, LogUnavailable | StorageUnavailable | Fenced>
+    ): Effect.Effect<A, Fenced> =>
       // What was ready when the runner froze waits until it is sure again that the cell is its own.
       Effect.zipRight(leased, effect).pipe(
         Effect.tapError((error) =>
           Effect.suspend(() => {
+            if (error._tag === "Fenced") return Effect.void
             const first = !stuck.has(what)
             stuck.set(what, error.message)
             return first ? Effect.logWarning("alerts are not delivered yet", error.message) : Effect.void
           })
         ),
-        Effect.retry(again),
+        Effect.retry({ schedule: again, while: (error) => error._tag !== "Fenced" }),
         Effect.tap(() => Effect.sync(() => void stuck.delete(what))),
-        Effect.orDie
+        // What is left after trying for ever: a newer owner has come.
+        Effect.catchTags({ LogUnavailable: Effect.die, StorageUnavailable: Effect.die })
       )
 
     const append = (alerts: ReadonlyArray<Alert>) =>
@@ -184,9 +187,11 @@ export const makeEmitter = (
     // theirs. A lane has something of each of its slices.
     const end = yield* Deferred.make<never, Fenced>()
     const broken = Deferred.await(end)
-    const laneOf = <E extends { readonly message: string }>(
+    const laneOf = (
       what: string,
-      send: (slices: ReadonlyArray<Slice>) => Effect.Effect<unknown, E>
+      send: (
+        slices: ReadonlyArray<Slice>
+      ) => Effect.Effect<unknown, LogUnavailable | StorageUnavailable | Fenced>
     ) =>
       makeLane(end, (slices) =>
         Effect.zipRight(confirm(slices[slices.length - 1].number), insist(what, send(slices)))
@@ -196,7 +201,9 @@ export const makeEmitter = (
     const letters = yield* laneOf("letters", (slices) =>
       deadLetters.write(slices.flatMap((slice) => slice.letters))
     )
-    const devices = yield* laneOf("devices", (slices) => changes.takeAlerts(alertsOf(slices)))
+    const devices = yield* laneOf("devices", (slices) =>
+      changes.takeAlerts({ ...key, epoch }, alertsOf(slices))
+    )
 
     return {
       offer: (slice) => {

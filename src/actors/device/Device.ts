@@ -11,9 +11,11 @@ import {
   VersionMismatch
 } from "../../schema/protocol/DeviceProtocol.ts"
 import { partitionOf } from "../../services/ingest/partition.ts"
+import { Metrics } from "../../services/observe/Metrics.ts"
 import { Cells } from "../../services/runtime/Cells.ts"
 import { Streams } from "../../services/runtime/Streams.ts"
 import { ActorStore } from "../../services/state/ActorStore.ts"
+import { type CellEpoch, Checkpoint } from "../../services/state/Checkpoint.ts"
 import { newDevice } from "./deviceState.ts"
 
 /** How long a device waits for its cell to record a command. */
@@ -36,9 +38,15 @@ const build = Effect.gen(function* () {
   const { stream, device } = parse(address.entityId)
   const store = yield* ActorStore
   const streams = yield* Streams
+  const metrics = yield* Metrics
+  const checkpoint = yield* Checkpoint
   const cells = yield* Cells
   const cellOf = yield* CellProtocol.client
   const served = streams.get(stream)
+  const cell =
+    served === undefined
+      ? undefined
+      : { stream, partition: partitionOf(new TextEncoder().encode(device), served.partitions) }
 
   const unavailable = (error: StorageUnavailable) => new DeviceUnavailable({ device, detail: error.detail })
 
@@ -50,14 +58,14 @@ const build = Effect.gen(function* () {
 
   const tellCell = (command: CommandId, change: CellChange) =>
     Effect.gen(function* () {
-      if (served === undefined) {
+      if (cell === undefined) {
         return yield* new CellUnavailable({
           stream,
           partition: 0,
           detail: "this region serves no such stream"
         })
       }
-      const partition = partitionOf(new TextEncoder().encode(device), served.partitions)
+      const { partition } = cell
       yield* cellOf(cells.idOf(stream, partition))
         .Command({ command, change })
         .pipe(
@@ -76,6 +84,11 @@ const build = Effect.gen(function* () {
         )
     })
 
+  /** The cell's owner as it is now: one that follows has it decided upon again. */
+  const ownerNow: Effect.Effect<ReadonlyArray<CellEpoch>, StorageUnavailable> = cell === undefined
+    ? Effect.succeed([])
+    : Effect.map(checkpoint.epoch(cell), (epoch) => [{ ...cell, epoch }])
+
   /**
    * Cell first, record second: the cell takes a command id once, so a caller that heard nothing sends the
    * same id again and both come to hold it. Whoever wrote the record in between is decided upon again.
@@ -87,6 +100,7 @@ const build = Effect.gen(function* () {
   ) =>
     Effect.gen(function* () {
       for (let round = 0; round < WRITE_ROUNDS; round++) {
+        const cells = yield* ownerNow
         const record = yield* load
         if (yield* store.commandKnown(stream, device, payload.command)) return record
         if (payload.ifVersion !== null && payload.ifVersion !== record.version) {
@@ -95,15 +109,17 @@ const build = Effect.gen(function* () {
         if (change !== undefined) yield* tellCell(payload.command, change)
         const now = yield* Clock.currentTimeMillis
         const next = { ...apply(record, now), version: record.version + 1 }
-        const [saved] = yield* store.saveDevices([
+        const [outcome] = yield* store.saveDevices([
           {
             record: next,
             incidents: next.incident !== null && next.incident !== record.incident ? [next.incident] : [],
             alerts: [],
-            commandId: payload.command
+            commandId: payload.command,
+            cells
           }
         ])
-        if (saved) return next
+        if (outcome === "written") return next
+        if (outcome !== "overtaken") metrics.fenced(stream)
       }
       return yield* new StorageUnavailable({
         operation: "write the device",

@@ -4,6 +4,7 @@ import { Duration, Effect } from "effect"
 import { CellProtocol } from "../../schema/protocol/CellProtocol.ts"
 import { groupOfName } from "../../schema/protocol/slots.ts"
 import { partitionOf } from "../../services/ingest/partition.ts"
+import { Metrics } from "../../services/observe/Metrics.ts"
 import { Cells } from "../../services/runtime/Cells.ts"
 import { Settings } from "../../services/runtime/Settings.ts"
 import { Streams } from "../../services/runtime/Streams.ts"
@@ -21,9 +22,10 @@ const sweep = Effect.gen(function* () {
   const settings = yield* Settings
   const cellOf = yield* CellProtocol.client
   const changes = yield* DeviceChanges
+  const metrics = yield* Metrics
   const encoder = new TextEncoder()
 
-  const watermarks = (stream: string, partitions: number) =>
+  const ask = (stream: string, partitions: number) =>
     Effect.forEach(
       Array.from({ length: partitions }, (_, partition) => partition),
       (partition) =>
@@ -31,7 +33,6 @@ const sweep = Effect.gen(function* () {
           .Inspect()
           .pipe(
             Effect.timeout("2 seconds"),
-            Effect.map((status) => status.watermark),
             Effect.orElseSucceed(() => null)
           ),
       { concurrency: 8 }
@@ -42,8 +43,8 @@ const sweep = Effect.gen(function* () {
     (served) =>
       Effect.gen(function* () {
         const stream = served.plan.stream
-        const marks = yield* watermarks(stream, served.partitions)
-        const newest = Math.max(...marks.map((mark) => mark ?? Number.NEGATIVE_INFINITY))
+        const told = yield* ask(stream, served.partitions)
+        const newest = Math.max(...told.map((cell) => cell?.watermark ?? Number.NEGATIVE_INFINITY))
         if (!Number.isFinite(newest)) return
         const quiet = yield* store.stale(
           stream,
@@ -57,12 +58,15 @@ const sweep = Effect.gen(function* () {
           newest - served.plan.quietMillis - settings.device.resolveAfter,
           INCIDENTS_PER_SWEEP
         )
-        yield* changes.passTime(
+        const refusals = yield* changes.passTime(
           [...quiet, ...over].flatMap(({ device }) => {
-            const watermark = marks[partitionOf(encoder.encode(device), served.partitions)]
-            return watermark === null ? [] : [{ stream, device, watermark }]
+            const cell = told[partitionOf(encoder.encode(device), served.partitions)]
+            return cell === null || cell.watermark === null
+              ? []
+              : [{ cell, device, watermark: cell.watermark }]
           })
         )
+        if (refusals > 0) metrics.fenced(stream, refusals)
       }),
     { discard: true }
   )

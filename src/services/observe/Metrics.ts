@@ -220,7 +220,7 @@ const makeMetrics = (registry: Registry) => {
   const counted = { refused: 0, silent: 0, rejoined: 0 }
   const fenced = counter(
     "groundstate_fenced_total",
-    "ends of a cell whose writes were refused: a newer owner had it",
+    "writes that were refused because a newer owner had the cell; a cell that is refused ends",
     ["stream"]
   )
   const dropped = counter(
@@ -314,8 +314,8 @@ const makeMetrics = (registry: Registry) => {
       rejoined.inc(seen.rejoined - counted.rejoined)
       counted.rejoined = seen.rejoined
     },
-    fenced: (stream: string): void => {
-      fenced.inc({ stream })
+    fenced: (stream: string, writes = 1): void => {
+      fenced.inc({ stream }, writes)
     },
     /** route: the template, such as `/v1/devices/:id`, or `none`. */
     httpRequest: (route: string, method: string, status: number, seconds: number): void => {

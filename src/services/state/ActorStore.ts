@@ -1,10 +1,11 @@
 // The port to what actors remember: devices that matter with their alerts and incidents, and model versions.
 import { Context, type Effect } from "effect"
-import type { StorageUnavailable } from "../../schema/error/StorageError.ts"
+import type { Fenced, StorageUnavailable } from "../../schema/error/StorageError.ts"
 import type { DeviceRecord } from "../../schema/protocol/DeviceProtocol.ts"
 import type { ModelVersionRecord } from "../../schema/protocol/ModelProtocol.ts"
 import type { Alert } from "../../schema/verdict/Alert.ts"
 import type { Incident } from "../../schema/verdict/Incident.ts"
+import type { CellEpoch } from "./Checkpoint.ts"
 
 export interface DeviceKey {
   readonly stream: string
@@ -19,7 +20,18 @@ export interface DeviceWrite {
   readonly incidents: ReadonlyArray<Incident>
   readonly alerts: ReadonlyArray<{ readonly alert: Alert; readonly incident: string }>
   readonly commandId: string | undefined
+  /**
+   * The owners of cells in whose name this is written, usually one; a device has alerts of two cells for a while where
+   * its stream was given more partitions. None where a stream is no longer served.
+   */
+  readonly cells: ReadonlyArray<CellEpoch>
 }
+
+/**
+ * What became of a step: written, or nothing of it: overtaken where someone else wrote the device in between (load it
+ * again and decide again), fenced where one of its cells has a newer owner.
+ */
+export type WriteOutcome = "written" | "overtaken" | Fenced
 
 export class ActorStore extends Context.Tag("groundstate/services/state/ActorStore")<
   ActorStore,
@@ -37,13 +49,10 @@ export class ActorStore extends Context.Tag("groundstate/services/state/ActorSto
       device: string,
       commandId: string
     ) => Effect.Effect<boolean, StorageUnavailable>
-    /**
-     * Steps of different devices, in one transaction. Answers for each whether it was written; false if someone
-     * else wrote the device in between: load it again and decide again.
-     */
+    /** Steps of different devices, in one transaction, during which no cell of theirs gets a newer owner. */
     readonly saveDevices: (
       writes: ReadonlyArray<DeviceWrite>
-    ) => Effect.Effect<ReadonlyArray<boolean>, StorageUnavailable>
+    ) => Effect.Effect<ReadonlyArray<WriteOutcome>, StorageUnavailable>
     /** Incidents that are open or growing, or quiet, with a last alert before the given event time; the oldest first. */
     readonly stale: (
       stream: string,

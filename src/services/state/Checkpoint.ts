@@ -8,6 +8,11 @@ export interface CellKey {
   readonly partition: number
 }
 
+/** In whose name something is written: whatever a former owner of the cell brings is refused. */
+export interface CellEpoch extends CellKey {
+  readonly epoch: number
+}
+
 /** A change with the first offset that sees it; `seq` orders changes of one offset. */
 export interface RecordedCommand {
   readonly commandId: string

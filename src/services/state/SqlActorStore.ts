@@ -2,12 +2,13 @@
 import { SqlClient } from "@effect/sql"
 import type { SqlError } from "@effect/sql/SqlError"
 import { Effect, Layer, Schema } from "effect"
-import { StorageUnavailable } from "../../schema/error/StorageError.ts"
+import { Fenced, StorageUnavailable } from "../../schema/error/StorageError.ts"
 import { DeviceRecord, deviceEntityId } from "../../schema/protocol/DeviceProtocol.ts"
 import { ModelVersionRecord } from "../../schema/protocol/ModelProtocol.ts"
 import { Alert } from "../../schema/verdict/Alert.ts"
 import { Incident } from "../../schema/verdict/Incident.ts"
-import { ActorStore, type DeviceKey, type DeviceWrite } from "./ActorStore.ts"
+import { ActorStore, type DeviceKey, type DeviceWrite, type WriteOutcome } from "./ActorStore.ts"
+import type { CellEpoch, CellKey } from "./Checkpoint.ts"
 import { type ListQuery, type Page, Projections } from "./Projections.ts"
 import { storageError } from "./SqlCheckpoint.ts"
 
@@ -33,6 +34,7 @@ const padded = <A>(items: ReadonlyArray<A>): ReadonlyArray<A> =>
   )
 
 const keyOf = ({ stream, device }: DeviceKey): string => deviceEntityId(stream, device)
+const cellOf = ({ stream, partition }: CellKey): string => `${stream}/${partition}`
 
 /** PostgreSQL's text has no NUL, and a device may be named by any characters: written as SUB and a digit, one to one. */
 export const withoutNul = (text: string): string => text.replaceAll("\x1a", "\x1a1").replaceAll("\0", "\x1a0")
@@ -102,6 +104,35 @@ const make = Effect.gen(function* () {
       Effect.catchTag("SqlError", (error) => Effect.fail(storageError(operation)(error as SqlError)))
     )
 
+  // The weakest lock that a claim waits for: checkpoints of the same cells go on beside it.
+  const lock = sql.onDialectOrElse({ pg: () => sql.literal("FOR KEY SHARE"), orElse: () => sql.literal("") })
+
+  /**
+   * Says of an owner who follows it, if somebody does, inside the caller's transaction: until its end nobody claims the
+   * cells asked for.
+   */
+  const successors = (cells: ReadonlyArray<CellEpoch>) =>
+    Effect.gen(function* () {
+      const byCell = [...new Map(cells.map((cell) => [cellOf(cell), cell])).values()]
+      if (byCell.length === 0) return () => undefined
+      const rows = yield* sql<{ stream: string; partition_id: number; epoch: number }>`
+        SELECT stream, partition_id, epoch FROM cell_epoch WHERE ${sql.or(
+          padded(byCell).map(
+            ({ stream, partition }) => sql`(stream = ${stream} AND partition_id = ${partition})`
+          )
+        )} ${lock}`
+      const newest = new Map(
+        rows.map((row) => [
+          cellOf({ stream: row.stream, partition: Number(row.partition_id) }),
+          Number(row.epoch)
+        ])
+      )
+      return ({ stream, partition, epoch }: CellEpoch): Fenced | undefined => {
+        const current = newest.get(cellOf({ stream, partition })) ?? 0
+        return epoch >= current ? undefined : new Fenced({ stream, partition, epoch, current })
+      }
+    })
+
   /** The first of `count` numbers in a row of the one rising sequence, inside the caller's transaction. */
   const nextSequence = (count: number) =>
     sql<{ value: number }>`INSERT INTO sequence (name, value) VALUES ('change', ${count})
@@ -157,11 +188,21 @@ const make = Effect.gen(function* () {
             "write devices",
             sql.withTransaction(
               Effect.gen(function* () {
+                const successorOf = yield* successors(writes.flatMap(({ cells }) => cells))
+                const refused = new Map<DeviceWrite, Fenced>()
+                for (const write of writes) {
+                  const fenced = write.cells.map(successorOf).find((one) => one !== undefined)
+                  if (fenced !== undefined) refused.set(write, fenced)
+                }
+                const allowed = writes.filter((write) => !refused.has(write))
+                if (allowed.length === 0) return writes.map((write): WriteOutcome => refused.get(write)!)
                 const count = (write: DeviceWrite) => 1 + write.incidents.length + write.alerts.length
                 // Every writer locks the sequence first: no two can wait for each other's devices in a circle.
-                let next = yield* nextSequence(writes.reduce((sum, write) => sum + count(write), 0))
+                let next = yield* nextSequence(allowed.reduce((sum, write) => sum + count(write), 0))
                 const saved = new Set<string>()
-                for (const rows of chunksOf(writes.map(({ record }) => deviceRow(record, next++, written)))) {
+                for (const rows of chunksOf(
+                  allowed.map(({ record }) => deviceRow(record, next++, written))
+                )) {
                   const taken = yield* sql<DeviceKey>`INSERT INTO device ${sql.insert(rows)}
                     ON CONFLICT (stream, device) DO UPDATE SET version = excluded.version,
                       record_json = excluded.record_json, incident_open = excluded.incident_open,
@@ -170,7 +211,7 @@ const make = Effect.gen(function* () {
                     WHERE device.version = excluded.version - 1 RETURNING stream, device`
                   for (const key of taken) saved.add(keyOf(key))
                 }
-                const kept = writes.filter((write) => saved.has(keyOf(writtenKey(write.record))))
+                const kept = allowed.filter((write) => saved.has(keyOf(writtenKey(write.record))))
                 const incidents = kept.flatMap((write) => write.incidents)
                 for (const rows of chunksOf(
                   incidents.map((incident) => incidentRow(incident, next++, written))
@@ -192,7 +233,11 @@ const make = Effect.gen(function* () {
                     version: record.version
                   })}`
                 }
-                return writes.map((write) => saved.has(keyOf(writtenKey(write.record))))
+                return writes.map(
+                  (write): WriteOutcome =>
+                    refused.get(write) ??
+                    (saved.has(keyOf(writtenKey(write.record))) ? "written" : "overtaken")
+                )
               })
             )
           ),

@@ -40,7 +40,12 @@ export const layer: Layer.Layer<Checkpoint, never, SqlClient.SqlClient> = Layer.
   Checkpoint,
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
-    const lock = sql.onDialectOrElse({ pg: () => sql.literal("FOR UPDATE"), orElse: () => sql.literal("") })
+    // A claim waits for every write in the owner's name, and they for it; a cell's devices (SqlActorStore) and its
+    // checkpoints don't wait for each other.
+    const lockOf = (words: string) =>
+      sql.onDialectOrElse({ pg: () => sql.literal(words), orElse: () => sql.literal("") })
+    const lock = lockOf("FOR NO KEY UPDATE")
+    const claimLock = lockOf("FOR UPDATE")
 
     const epochOf = (key: CellKey, locking = sql.literal("")) =>
       Effect.map(
@@ -78,6 +83,7 @@ export const layer: Layer.Layer<Checkpoint, never, SqlClient.SqlClient> = Layer.
         sql
           .withTransaction(
             Effect.gen(function* () {
+              yield* epochOf(key, claimLock)
               yield* sql`INSERT INTO cell_epoch (stream, partition_id, epoch, owner)
                 VALUES (${key.stream}, ${key.partition}, 1, ${owner})
                 ON CONFLICT (stream, partition_id) DO UPDATE SET epoch = cell_epoch.epoch + 1, owner = ${owner}`

@@ -2,12 +2,13 @@
 import { Layer } from "effect"
 import { layerSqlite } from "../../../src/services/runtime/Database.ts"
 import * as SqlActorStore from "../../../src/services/state/SqlActorStore.ts"
+import * as SqlCheckpoint from "../../../src/services/state/SqlCheckpoint.ts"
 import { deviceChangesSuite } from "../../suite/deviceChangesSuite.ts"
 
 deviceChangesSuite(
   "SQLite",
   Layer.suspend(() =>
-    SqlActorStore.layer.pipe(
+    Layer.merge(SqlActorStore.layer, SqlCheckpoint.layer).pipe(
       Layer.provideMerge(
         layerSqlite({ filename: ":memory:", durability: "normal", busyTimeoutMillis: 1_000 })
       )

@@ -74,7 +74,9 @@ it("takes devices whose names hold characters that the database has not", async 
   const kept = await Effect.gen(function* () {
     const store = yield* ActorStore
     const projections = yield* Projections
-    const saved = yield* store.saveDevices([{ record, incidents: [], alerts: [], commandId: "c\0" }])
+    const saved = yield* store.saveDevices([
+      { record, incidents: [], alerts: [], commandId: "c\0", cells: [] }
+    ])
     return {
       saved,
       read: yield* store.devices([{ stream: "flows", device }]),
@@ -85,7 +87,7 @@ it("takes devices whose names hold characters that the database has not", async 
     Effect.provide(SqlActorStore.layer.pipe(Layer.provide(layerEmptyRegion(() => server)))),
     Effect.runPromise
   )
-  expect(kept).toEqual({ saved: [true], read: [record], listed: [record], known: true })
+  expect(kept).toEqual({ saved: ["written"], read: [record], listed: [record], known: true })
 })
 
 it("says at once that the database refuses, where it is, and never the password", async () => {
