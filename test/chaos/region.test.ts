@@ -3,10 +3,11 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { version } from "../../src/services/runtime/version.ts"
 import { kafkaAvailable } from "../support/kafka.ts"
 import { PROBE_PARTITIONS, probeEvent, probeStream } from "../support/probeStream.ts"
 import { divided, type Probe, probe, type RegionWorld, startRegion } from "../support/region.ts"
-import { passes, type RunnerProcess, until } from "../support/runner.ts"
+import { passes, type RunnerProcess, type Told, until } from "../support/runner.ts"
 
 /** Kills here; `npm run bench -- --only takeover` does more and prints the distribution. */
 const KILLS = 4
@@ -57,6 +58,12 @@ describe.skipIf(!kafkaAvailable())("a region of several runners", () => {
     await Promise.all([a.ready(), b.ready()])
     await divided(a, [4, 4])
     await divided(b, [4, 4])
+    const { body } = await b.ask("GET", "/v1/runners")
+    expect(body.items.map((one: Told) => [one.id, one.state, one.version, one.cells.length])).toEqual([
+      ["a", "alive", version, 4],
+      ["b", "alive", version, 4]
+    ])
+    expect(Math.max(...body.items.map((one: Told) => one.heartbeatAgeSeconds))).toBeLessThan(5)
   }, 90_000)
 
   it("F1 I1 I3 I9: what a killed one had is scored again within 5 s, nothing lost, no second effect", async () => {
@@ -70,6 +77,8 @@ describe.skipIf(!kafkaAvailable())("a region of several runners", () => {
       const at = performance.now()
       await runner(victim).kill9()
       times.push(await running.recovery(at, had))
+      const told = await runner(witness).ask("GET", `/v1/runners/${victim}`)
+      expect(told.body).toMatchObject({ state: "gone", cells: [] })
       await (await region.start(victim)).ready()
     }
     await running.finish()
