@@ -2,7 +2,6 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { Effect, Layer, Option } from "effect"
 import * as Cell from "../actors/cell/Cell.ts"
-import { ALERT_TOPIC } from "../actors/cell/Emitter.ts"
 import { Models } from "../actors/cell/Models.ts"
 import * as Device from "../actors/device/Device.ts"
 import * as DeviceBatches from "../actors/device/DeviceBatches.ts"
@@ -14,6 +13,8 @@ import * as MessageReaper from "../actors/singleton/MessageReaper.ts"
 import * as RetentionSweep from "../actors/singleton/RetentionSweep.ts"
 import type { StreamDefinition } from "../schema/stream/StreamDefinition.ts"
 import { planStream } from "../schema/stream/StreamPlan.ts"
+import { ALERT_TOPIC } from "../schema/verdict/alertCloudEvent.ts"
+import { AlertTopic } from "../services/ingest/AlertTopic.ts"
 import { DeadLetters } from "../services/ingest/DeadLetters.ts"
 import { EmbeddedLog, EmbeddedLogUpkeep } from "../services/ingest/EmbeddedLog.ts"
 import { EventLog } from "../services/ingest/EventLog.ts"
@@ -21,6 +22,7 @@ import { KafkaLog, kafkaOptionsOf } from "../services/ingest/KafkaLog.ts"
 import * as Api from "../services/inspect/Api.ts"
 import * as HttpServer from "../services/inspect/HttpServer.ts"
 import { LiveFeed } from "../services/inspect/LiveFeed.ts"
+import * as RegionFeed from "../services/inspect/RegionFeed.ts"
 import { ModelStore } from "../services/model/ModelStore.ts"
 import { AlertFeed } from "../services/observe/AlertFeed.ts"
 import { Asks } from "../services/observe/Asks.ts"
@@ -141,6 +143,10 @@ const aloneLayer = (settings: RunnerConfig) =>
     )
   )
 
+/** Has no other runners, and needs none to be a region. */
+const alone = ({ database: { kind, postgres } }: RunnerConfig): boolean =>
+  kind !== "postgres" || postgres === undefined
+
 /** What the settings name; both give the same. */
 const clusterLayer = (settings: RunnerConfig) => {
   const { kind, postgres } = settings.database
@@ -155,7 +161,7 @@ export const foundation = (settings: RunnerConfig, definitions: ReadonlyArray<St
     Layer.succeed(Settings, settings),
     Health.layer,
     Metrics.layer,
-    AlertFeed.layer,
+    alone(settings) ? AlertFeed.layer : AlertFeed.layerRegion,
     Asks.layer
   )
   return Layer.mergeAll(
@@ -192,6 +198,8 @@ export const runnerLayer = (settings: RunnerConfig, definitions: ReadonlyArray<S
     Layer.provideMerge(Api.layer),
     Layer.provideMerge(HttpServer.layer),
     Layer.provide([LiveFeed.layer, fallbackRules, NodeHttpServer.layerContext]),
+    Layer.provideMerge(RegionFeed.layer),
+    Layer.provideMerge(AlertTopic.layer),
     Layer.provideMerge(actors(settings)),
     Layer.provideMerge(foundation(settings, definitions))
   )

@@ -3,10 +3,11 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { version } from "../../src/services/runtime/version.ts"
 import { kafkaAvailable } from "../support/kafka.ts"
 import { PROBE_PARTITIONS, probeEvent, probeStream } from "../support/probeStream.ts"
 import { divided, type Probe, probe, type RegionWorld, startRegion } from "../support/region.ts"
-import { passes, type RunnerProcess, until } from "../support/runner.ts"
+import { passes, type RunnerProcess, type Told, until } from "../support/runner.ts"
 
 /** Kills here; `npm run bench -- --only takeover` does more and prints the distribution. */
 const KILLS = 4
@@ -20,6 +21,30 @@ const runner = (name: string): RunnerProcess => {
   const found = region.runners.get(name)
   if (found === undefined) throw new Error(`there is no runner ${name}`)
   return found
+}
+
+/** A runner's live feed, by the ids of what it tells. */
+const listen = async (to: RunnerProcess, lastEventId?: string) => {
+  const response = await fetch(`${to.url}/v1/alerts`, {
+    headers: {
+      accept: "text/event-stream",
+      ...(lastEventId === undefined ? {} : { "last-event-id": lastEventId })
+    }
+  })
+  const reader = (response.body as ReadableStream<Uint8Array>).getReader()
+  let text = ""
+  return {
+    take: async (count: number): Promise<ReadonlyArray<string>> => {
+      for (;;) {
+        const ids = [...text.matchAll(/^id: (.+)$/gm)].map((match) => match[1])
+        if (ids.length >= count) return ids.slice(0, count)
+        const { done, value } = await reader.read()
+        if (done) throw new Error(`the feed ended after ${ids.length} of ${count}: ${text.slice(-200)}`)
+        text += Buffer.from(value).toString()
+      }
+    },
+    close: () => reader.cancel()
+  }
 }
 
 /** I1 I3: each event has an alert, all of whose copies have the id that its place in the log gives. */
@@ -57,6 +82,23 @@ describe.skipIf(!kafkaAvailable())("a region of several runners", () => {
     await Promise.all([a.ready(), b.ready()])
     await divided(a, [4, 4])
     await divided(b, [4, 4])
+    const { body } = await b.ask("GET", "/v1/runners")
+    expect(body.items.map((one: Told) => [one.id, one.state, one.version, one.cells.length])).toEqual([
+      ["a", "alive", version, 4],
+      ["b", "alive", version, 4]
+    ])
+    expect(Math.max(...body.items.map((one: Told) => one.heartbeatAgeSeconds))).toBeLessThan(5)
+  }, 90_000)
+
+  it("any runner's live feed tells the alerts of all, and goes on at another where it ended", async () => {
+    const first = await listen(runner("a"))
+    const running = await startProbe()
+    const told = await first.take(64)
+    const rest = await listen(runner("b"), told[31])
+    expect(await rest.take(16)).toEqual(told.slice(32, 48))
+    expect(new Set(told.map((id) => id.split(".")[1])).size).toBe(PROBE_PARTITIONS)
+    for (const one of [first, rest]) await one.close()
+    await running.finish()
   }, 90_000)
 
   it("F1 I1 I3 I9: what a killed one had is scored again within 5 s, nothing lost, no second effect", async () => {
@@ -70,6 +112,8 @@ describe.skipIf(!kafkaAvailable())("a region of several runners", () => {
       const at = performance.now()
       await runner(victim).kill9()
       times.push(await running.recovery(at, had))
+      const told = await runner(witness).ask("GET", `/v1/runners/${victim}`)
+      expect(told.body).toMatchObject({ state: "gone", cells: [] })
       await (await region.start(victim)).ready()
     }
     await running.finish()

@@ -1,9 +1,8 @@
 // What must hold when all is over, by the ids of the invariants.
 import { Effect } from "effect"
 import { restoreCell } from "../../src/actors/cell/CellPersistence.ts"
-import { ALERT_TOPIC } from "../../src/actors/cell/Emitter.ts"
 import type { CellChange } from "../../src/schema/protocol/CellProtocol.ts"
-import { alertCloudEvent } from "../../src/schema/verdict/alertCloudEvent.ts"
+import { ALERT_TOPIC, alertCloudEvent } from "../../src/schema/verdict/alertCloudEvent.ts"
 import { DEAD_LETTER_TOPIC } from "../../src/services/ingest/DeadLetters.ts"
 import { Settings } from "../../src/services/runtime/Settings.ts"
 import { Checkpoint } from "../../src/services/state/Checkpoint.ts"

@@ -1,6 +1,6 @@
 // Wrong protocols: each takes one promise away, so that the simulation can show that it would find out.
 import { Effect } from "effect"
-import { ALERT_TOPIC } from "../../src/actors/cell/Emitter.ts"
+import { ALERT_TOPIC } from "../../src/schema/verdict/alertCloudEvent.ts"
 import type { EventLog } from "../../src/services/ingest/EventLog.ts"
 import type { Checkpoint } from "../../src/services/state/Checkpoint.ts"
 import type { Ports } from "./runner.ts"

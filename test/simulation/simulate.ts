@@ -1,7 +1,7 @@
 // One schedule: owners come, freeze, die and are followed while events and commands arrive; then all must be as if not.
 import { Layer } from "effect"
-import { ALERT_TOPIC } from "../../src/actors/cell/Emitter.ts"
 import type { CellChange } from "../../src/schema/protocol/CellProtocol.ts"
+import { ALERT_TOPIC } from "../../src/schema/verdict/alertCloudEvent.ts"
 import { DEAD_LETTER_TOPIC } from "../../src/services/ingest/DeadLetters.ts"
 import { seeded } from "../support/folding.ts"
 import { type Ask, judge, type SavePoint } from "./judge.ts"

@@ -4,7 +4,7 @@ import type { LogUnavailable } from "../../schema/error/IngestError.ts"
 import { Fenced, type StorageUnavailable } from "../../schema/error/StorageError.ts"
 import type { DeadLetter } from "../../schema/event/DeadLetter.ts"
 import type { Alert } from "../../schema/verdict/Alert.ts"
-import { alertCloudEvent } from "../../schema/verdict/alertCloudEvent.ts"
+import { ALERT_TOPIC, alertCloudEvent } from "../../schema/verdict/alertCloudEvent.ts"
 import { DeadLetters } from "../../services/ingest/DeadLetters.ts"
 import { EventLog } from "../../services/ingest/EventLog.ts"
 import { AlertFeed } from "../../services/observe/AlertFeed.ts"
@@ -12,9 +12,6 @@ import { onward } from "../../services/runtime/atOnce.ts"
 import { Ownership } from "../../services/runtime/Ownership.ts"
 import { type CellKey, Checkpoint } from "../../services/state/Checkpoint.ts"
 import { DeviceChanges } from "../../services/state/DeviceChanges.ts"
-
-/** Topic of alerts as CloudEvents, keyed by device. */
-export const ALERT_TOPIC = "groundstate.alerts"
 
 /** Slices of output that may wait before the hot loop waits with them; one more when it looks. */
 const QUEUE_SLICES = 256

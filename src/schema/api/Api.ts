@@ -8,7 +8,7 @@ import { EventsApi } from "./EventsApi.ts"
 import { AlertsApi, IncidentsApi } from "./IncidentsApi.ts"
 import { ModelsApi } from "./ModelsApi.ts"
 import { ProbesApi } from "./ProbesApi.ts"
-import { CellsApi, RegionsApi, StreamsApi } from "./RegionApi.ts"
+import { CellsApi, RegionsApi, RunnersApi, StreamsApi } from "./RegionApi.ts"
 
 /** Version of the contract: grows when something is added; what is there is not taken away within /v1. */
 export const API_VERSION = "1.0.0"
@@ -79,6 +79,7 @@ export const GroundstateApi = HttpApi.make("groundstate")
   .add(DevicesApi.prefix("/v1"))
   .add(CellsApi.prefix("/v1"))
   .add(RegionsApi.prefix("/v1"))
+  .add(RunnersApi.prefix("/v1"))
   .add(ModelsApi.prefix("/v1"))
   .add(IncidentsApi.prefix("/v1"))
   .add(AlertsApi.prefix("/v1"))

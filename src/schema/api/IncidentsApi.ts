@@ -63,9 +63,10 @@ export const AlertsApi = HttpApiGroup.make("alerts")
       .annotate(
         OpenApi.Description,
         "With `Accept: text/event-stream` the answer is a live feed (`id`: the alert's id, `event: alert`, `data`: " +
-          "a CloudEvent around the alert; a comment every 15 s). `Last-Event-ID` repeats what came after that " +
-          "alert as far as the runner still has it. The feed has the alerts of the runner that answers, at least " +
-          "once each, and drops the oldest for a listener that is too slow; the list has all of them."
+          "a CloudEvent around the alert; a comment every 15 s). Every runner's feed has the alerts of the whole region, " +
+          "at least once each. `Last-Event-ID` goes on behind that alert, at any runner; where it lies too far back " +
+          "(about 2,000 alerts) an `event: gap` says so. A listener that falls 1,024 alerts behind is cut off, to come " +
+          "again with `Last-Event-ID`; the list has all alerts."
       )
   )
   .add(

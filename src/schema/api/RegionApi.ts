@@ -1,4 +1,4 @@
-// Contract of questions about what runs: cells, regions and streams.
+// Contract of questions about what runs: cells, regions, runners and streams.
 import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "@effect/platform"
 import { Schema } from "effect"
 import { problemOf } from "../error/ApiError.ts"
@@ -66,6 +66,50 @@ export const RegionsApi = HttpApiGroup.make("regions")
       .annotate(OpenApi.Summary, "Look into one region")
   )
   .annotate(OpenApi.Title, "Regions")
+
+/** One process of the region, as the runner that is asked sees it. */
+export const RunnerView = Schema.Struct({
+  /** The name that it is configured with; cells give it as their owner. */
+  id: Schema.String,
+  /** `host:port` for messages between runners; null where it is alone. */
+  address: Schema.NullOr(Schema.String),
+  /** Base URL of its API. */
+  http: Schema.String,
+  /** Of the program; null where it is too old to tell. */
+  version: Schema.NullOr(Schema.String),
+  /** Epoch ms. */
+  startedAt: Schema.Number,
+  /** `draining`: it hands its cells over and ends. `gone`: others found it dead and gave it up. */
+  state: Schema.Literal("alive", "draining", "gone"),
+  /** Since the region last heard of it. */
+  heartbeatAgeSeconds: Schema.Number,
+  /** `<stream>/<partition>` of each cell that it is to have. */
+  cells: Schema.Array(Schema.String)
+}).annotations({ identifier: "RunnerView" })
+export type RunnerView = typeof RunnerView.Type
+
+export const RunnerList = Schema.Struct({ items: Schema.Array(RunnerView) }).annotations({
+  identifier: "RunnerList"
+})
+
+export const RunnersApi = HttpApiGroup.make("runners")
+  .add(
+    HttpApiEndpoint.get("list", "/runners")
+      .addSuccess(RunnerList)
+      .annotate(OpenApi.Summary, "List the region's runners: state, heartbeat, version, cells")
+  )
+  .add(
+    HttpApiEndpoint.get("describe", "/runners/:id")
+      .setPath(Schema.Struct({ id: Schema.NonEmptyString.pipe(Schema.maxLength(200)) }))
+      .addSuccess(RunnerView)
+      .addError(problemOf(404, "there is no such runner"))
+      .annotate(OpenApi.Summary, "Look into one runner")
+  )
+  .annotate(OpenApi.Title, "Runners")
+  .annotate(
+    OpenApi.Description,
+    "The processes of a region. Those that ended in order are not listed any more."
+  )
 
 export const StreamsApi = HttpApiGroup.make("streams")
   .add(

@@ -2,6 +2,9 @@
 import { Schema } from "effect"
 import { Alert } from "./Alert.ts"
 
+/** Topic of alerts as CloudEvents, keyed by device. */
+export const ALERT_TOPIC = "groundstate.alerts"
+
 /** Type attribute of an alert's envelope; a new version of `Alert` that old readers can't take gets a new type. */
 export const ALERT_EVENT_TYPE = "groundstate.alert.v1"
 
@@ -32,11 +35,15 @@ export const rfc3339 = (epochMillis: number): string => {
   return new Date(bounded).toISOString()
 }
 
+/** Source attribute of the alerts of a stream in a region. */
+export const alertSource = (region: string, stream: string): string =>
+  `/groundstate/${encodeURIComponent(region)}/${encodeURIComponent(stream)}`
+
 /** Wraps an alert. Pure: the same alert in the same region has the same envelope. */
 export const alertCloudEvent = (region: string, alert: Alert): AlertCloudEvent => ({
   specversion: "1.0",
   id: alert.id,
-  source: `/groundstate/${encodeURIComponent(region)}/${encodeURIComponent(alert.stream)}`,
+  source: alertSource(region, alert.stream),
   type: ALERT_EVENT_TYPE,
   subject: alert.device,
   time: rfc3339(alert.time),

@@ -1,5 +1,4 @@
 // The command line: all commands under one root, and a run of one of them to its exit code.
-import { readFileSync } from "node:fs"
 import { CliConfig, Command, HelpDoc, ValidationError } from "@effect/cli"
 import { FetchHttpClient, type HttpClient } from "@effect/platform"
 import * as NodeContext from "@effect/platform-node/NodeContext"
@@ -7,6 +6,7 @@ import { Cause, Effect, Layer, Logger, Option, Predicate } from "effect"
 import { exitCodes, InternalFailure } from "../../schema/error/CliError.ts"
 import { firstLogger } from "../observe/loggers.ts"
 import { Environment } from "../runtime/SettingsFile.ts"
+import { version } from "../runtime/version.ts"
 import { cells } from "./Cells.ts"
 import { certificates } from "./Certificates.ts"
 import { makeCompletion } from "./Completion.ts"
@@ -26,6 +26,7 @@ import { paintFor, unpainted } from "./paint.ts"
 import { regions } from "./Regions.ts"
 import { replay } from "./Replay.ts"
 import { run } from "./Run.ts"
+import { runners } from "./Runners.ts"
 import { score } from "./Score.ts"
 import { Screen } from "./Screen.ts"
 import { group } from "./subcommand.ts"
@@ -35,10 +36,6 @@ import { train } from "./Train.ts"
 const NAME = "groundstate"
 /** Widest help: longer lines are hard to read. */
 const HELP_COLUMNS_MAX = 100
-
-const version: string = JSON.parse(
-  readFileSync(new URL("../../../package.json", import.meta.url), "utf8")
-).version
 
 const completion = makeCompletion((): Command.Command<string, unknown, unknown, unknown> => root.command)
 
@@ -61,6 +58,7 @@ const root = group({
     devices,
     cells,
     regions,
+    runners,
     models,
     incidents,
     deadletters,

@@ -174,7 +174,7 @@ const watch = subcommand({
   name: "watch",
   summary: "Follow alerts live until Ctrl-C, each in a line with its reason",
   detail: [
-    "The feed has the alerts of the runner that answers, at least once each; after a break it goes on behind the last one seen. -o json prints each event of the feed as one line of JSON."
+    "The feed has the alerts of the whole region, at least once each; after a break it goes on behind the last one seen. -o json prints each event of the feed as one line of JSON."
   ],
   examples: [["incidents watch -o json | jq .data.device", "which devices alert"]],
   inputs: { server: serverFlag, stream: streamFlag, output: outputFlag },
@@ -187,9 +187,13 @@ const watch = subcommand({
       let connected = false
       const once = Effect.suspend(() =>
         api.events("/v1/alerts", { stream }, lastId).pipe(
-          Stream.filter((event) => event.event === "alert" || event.event === "message"),
+          Stream.filter(({ event }) => event === "alert" || event === "message" || event === "gap"),
           Stream.runForEach((event) => {
             connected = true
+            if (event.event === "gap")
+              return say(
+                "Some alerts may be missing before the next: the break was too long. /v1/alerts lists all."
+              )
             if (event.id !== "") lastId = event.id
             if (output === "json") return screen.out.write(`${event.data}\n`)
             const alert = Either.getRight(decodeFeed(event.data)).pipe(Option.map(({ data }) => data))

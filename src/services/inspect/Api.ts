@@ -24,7 +24,7 @@ import { Ingestion } from "./Ingestion.ts"
 import { ModelsHandlers } from "./ModelsHandlers.ts"
 import { openApiDocument, routesOf } from "./openApi.ts"
 import { ProbesHandlers } from "./ProbesHandlers.ts"
-import { CellsHandlers, RegionsHandlers, StreamsHandlers } from "./RegionHandlers.ts"
+import { CellsHandlers, RegionsHandlers, RunnersHandlers, StreamsHandlers } from "./RegionHandlers.ts"
 import { TARGET_CHARACTERS_MAX } from "./routes.ts"
 
 const handlers = Layer.mergeAll(
@@ -32,6 +32,7 @@ const handlers = Layer.mergeAll(
   DevicesHandlers,
   CellsHandlers,
   RegionsHandlers,
+  RunnersHandlers,
   ModelsHandlers,
   IncidentsHandlers,
   AlertsHandlers,

@@ -52,7 +52,9 @@ export const AlertsHandlers = HttpApiBuilder.group(GroundstateApi, "alerts", (ha
           // A listener that takes nothing for four heartbeats is gone, whatever its network says.
           const { socket } = NodeHttpServerRequest.toIncomingMessage(request)
           socket.setTimeout(4 * HEARTBEAT_MILLIS, () => socket.destroy())
-          return yield* feed.response({ stream, device, lastEventId: headers["last-event-id"] })
+          return yield* feed.response({ stream, device, lastEventId: headers["last-event-id"] }, () =>
+            socket.destroy()
+          )
         })
       )
       .handle("describe", ({ path }) =>

@@ -1,4 +1,4 @@
-// Alerts as server-sent events: bounded in listeners, lossy for slow ones, ended before the server closes.
+// Alerts of the region as server-sent events: bounded in listeners, ended for slow ones and before the server closes.
 import { HttpServerResponse } from "@effect/platform"
 import { Context, Deferred, Effect, Layer, Queue, Schema, type Scope, Stream } from "effect"
 import { ApiProblem } from "../../schema/error/ApiError.ts"
@@ -13,9 +13,6 @@ export const HEARTBEAT_MILLIS = 15_000
 /** How long a client should wait before it connects again. */
 const RECONNECT_MILLIS = 2_000
 
-/** Turns of the scheduler that a subscription gets to start in; it needs two. */
-const SUBSCRIBE_TURNS = 16
-
 export interface FeedQuery {
   readonly stream?: string | undefined
   readonly device?: string | undefined
@@ -27,6 +24,14 @@ const encodeAlert = Schema.encodeSync(AlertCloudEvent)
 /** One event of the feed; JSON has no line breaks, so one data line holds it. */
 export const feedText = (region: string, alert: Alert): string =>
   `id: ${alert.id.replaceAll(/[\r\n\0]/g, "")}\nevent: alert\ndata: ${JSON.stringify(encodeAlert(alertCloudEvent(region, alert)))}\n\n`
+
+/** Told where a listener's `Last-Event-ID` is not known any more. */
+const GAP_TEXT = `event: gap\ndata: ${JSON.stringify({
+  detail: "Alerts before the next may be missing; GET /v1/alerts lists all of them."
+})}\n\n`
+
+/** What a feed tells: an alert, or that some may be missing. */
+type Told = Alert | "gap"
 
 const make = Effect.gen(function* () {
   const feed = yield* AlertFeed
@@ -54,50 +59,71 @@ const make = Effect.gen(function* () {
     () => Effect.sync(() => resize(-1))
   )
 
-  /** Alerts from now on, after those that `lastEventId` missed; each id once. */
-  const follow = (query: FeedQuery): Effect.Effect<Stream.Stream<Alert>, never, Scope.Scope> =>
+  /** What came after the alert of this id; with `gap` where it is not known any more, and all that is known comes. */
+  const past = (id: string | undefined): ReadonlyArray<Told> => {
+    if (id === undefined) return []
+    const recent = feed.recent()
+    const known = recent.findIndex((alert) => alert.id === id)
+    return known < 0 ? ["gap", ...recent] : recent.slice(known + 1)
+  }
+
+  /**
+   * Alerts from now on, after those that `lastEventId` missed; each id once. A listener that is too slow to be kept for
+   * is `cut`: it comes again and goes on behind the last that it had.
+   */
+  const follow = (
+    query: FeedQuery,
+    cut: () => void
+  ): Effect.Effect<Stream.Stream<Told>, never, Scope.Scope> =>
     Effect.gen(function* () {
-      const queue = yield* Effect.acquireRelease(Queue.sliding<Alert>(FEED_ALERTS_MAX), Queue.shutdown)
-      const newest = (yield* feed.recent).at(-1)?.id
-      yield* Effect.forkScoped(Stream.runForEach(feed.subscribe, (alert) => Queue.offer(queue, alert)))
-      // The subscription starts a turn or two after the fork. Only then is the past read again, so that no alert
-      // falls between the two; one that is in both is told apart by its id.
-      yield* Effect.repeatN(Effect.yieldNow(), SUBSCRIBE_TURNS)
-      const recent = yield* feed.recent
-      const known = recent.findIndex(({ id }) => id === (query.lastEventId ?? newest))
-      const missed = recent.slice(known + 1)
-      const told = new Set(missed.map(({ id }) => id))
-      const live = Stream.filter(Stream.fromQueue(queue), ({ id }) => !told.delete(id))
-      return Stream.concat(Stream.fromIterable(missed), live).pipe(
-        Stream.filter(
-          ({ stream, device }) =>
-            (query.stream === undefined || query.stream === stream) &&
-            (query.device === undefined || query.device === device)
-        )
-      )
+      const queue = yield* Effect.acquireRelease(Queue.dropping<Told>(FEED_ALERTS_MAX), Queue.shutdown)
+      const wanted = (told: Told) =>
+        told === "gap" ||
+        ((query.stream === undefined || query.stream === told.stream) &&
+          (query.device === undefined || query.device === told.device))
+      let full = false
+      const leave = feed.listen((alert) => {
+        if (full || !wanted(alert)) return
+        full = !queue.unsafeOffer(alert)
+        if (!full) return
+        metrics.liveFeedCut()
+        cut()
+      })
+      // At once after the listener: nothing falls between the past and what is to come, and nothing is in both.
+      const missed = past(query.lastEventId)
+      yield* Effect.addFinalizer(() => Effect.sync(leave))
+      return Stream.concat(Stream.fromIterable(missed), Stream.fromQueue(queue)).pipe(Stream.filter(wanted))
     })
 
   /** The feed's text, endless until `end`. Fails with 503 where no more listeners are taken. */
-  const texts = (query: FeedQuery): Effect.Effect<Stream.Stream<string>, ApiProblem, Scope.Scope> =>
+  const texts = (
+    query: FeedQuery,
+    onCut: () => void = () => {}
+  ): Effect.Effect<Stream.Stream<string>, ApiProblem, Scope.Scope> =>
     Effect.gen(function* () {
       yield* slot
-      const alerts = yield* follow(query)
+      const behind = yield* Deferred.make<void>()
+      const alerts = yield* follow(query, () => {
+        Deferred.unsafeDone(behind, Effect.void)
+        onCut()
+      })
       const beats = Stream.tick(HEARTBEAT_MILLIS).pipe(
         Stream.drop(1),
         Stream.map(() => ": still here\n\n")
       )
-      const events = Stream.map(alerts, (alert) => feedText(region, alert))
+      const events = Stream.map(alerts, (told) => (told === "gap" ? GAP_TEXT : feedText(region, told)))
       return Stream.succeed(`retry: ${RECONNECT_MILLIS}\n\n`).pipe(
         Stream.concat(Stream.merge(events, beats)),
+        Stream.interruptWhenDeferred(behind),
         Stream.interruptWhenDeferred(ended)
       )
     })
 
   return {
     texts,
-    /** The answer to a request; its listener leaves when the request's scope closes. */
-    response: (query: FeedQuery) =>
-      Effect.map(texts(query), (text) =>
+    /** The answer to a request; `onCut` ends its connection where the listener is too slow. Its listener leaves when the request's scope closes. */
+    response: (query: FeedQuery, onCut: () => void) =>
+      Effect.map(texts(query, onCut), (text) =>
         HttpServerResponse.stream(Stream.encodeText(text), {
           contentType: "text/event-stream; charset=utf-8",
           headers: { "cache-control": "no-store", "x-accel-buffering": "no", connection: "close" }

@@ -1,11 +1,15 @@
-// Answers questions about what runs: cells, regions and streams.
+// Answers questions about what runs: cells, regions, runners and streams.
+import { performance } from "node:perf_hooks"
 import { HttpApiBuilder } from "@effect/platform"
-import { Effect, Either } from "effect"
+import { Clock, Effect, Either, Option } from "effect"
 import { GroundstateApi } from "../../schema/api/Api.ts"
-import type { StreamView } from "../../schema/api/RegionApi.ts"
+import type { RunnerView, StreamView } from "../../schema/api/RegionApi.ts"
 import { ApiProblem } from "../../schema/error/ApiError.ts"
+import { Membership } from "../runtime/Membership.ts"
+import { cellIds, rosterOf } from "../runtime/roster.ts"
 import { Settings } from "../runtime/Settings.ts"
 import { type ServedStream, Streams } from "../runtime/Streams.ts"
+import { version } from "../runtime/version.ts"
 import { Actors } from "./Actors.ts"
 import { servedStream, servedStreams } from "./servedStream.ts"
 
@@ -61,6 +65,42 @@ export const RegionsHandlers = HttpApiBuilder.group(GroundstateApi, "regions", (
         path.id === region
           ? actors.reportRegion(region)
           : ApiProblem.of("not-found", `Region ${path.id} is not known here; this is region ${region}.`).raise
+      )
+  })
+)
+
+export const RunnersHandlers = HttpApiBuilder.group(GroundstateApi, "runners", (handlers) =>
+  Effect.gen(function* () {
+    const membership = yield* Effect.serviceOption(Membership)
+    const streams = yield* Streams
+    const { http, runner } = yield* Settings
+    const startedAt = yield* Clock.currentTimeMillis
+    const roster = (): ReadonlyArray<RunnerView> =>
+      Option.match(membership, {
+        onNone: () => [
+          {
+            id: runner,
+            address: null,
+            http: `${http.tls === undefined ? "http" : "https"}://${http.host}:${http.port}`,
+            version,
+            startedAt,
+            state: "alive",
+            heartbeatAgeSeconds: 0,
+            cells: cellIds(streams.all)
+          }
+        ],
+        onSome: (region) => rosterOf(region.view(), streams.all, performance.now())
+      })
+    return handlers
+      .handle("list", () => Effect.sync(() => ({ items: roster() })))
+      .handle("describe", ({ path }) =>
+        Effect.suspend(() => {
+          const found = roster().find(({ id }) => id === path.id)
+          return found === undefined
+            ? ApiProblem.of("not-found", `There is no runner ${path.id}; /v1/runners lists those that are.`)
+                .raise
+            : Effect.succeed(found)
+        })
       )
   })
 )

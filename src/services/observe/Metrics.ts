@@ -205,6 +205,11 @@ const makeMetrics = (registry: Registry) => {
     http
   )
   const liveFeeds = gauge("groundstate_live_feeds", "open server-sent event feeds", [])
+  const liveFeedsCut = counter(
+    "groundstate_live_feeds_cut_total",
+    "server-sent event feeds ended because their listener was too slow",
+    []
+  )
   const runners = gauge("groundstate_region_runners", "runners of the region as this one sees it", ["state"])
   const slots = gauge("groundstate_region_slots", "slots of the region that this runner holds", [])
   const gaveUp = counter(
@@ -323,6 +328,9 @@ const makeMetrics = (registry: Registry) => {
     },
     liveFeeds: (open: number): void => {
       liveFeeds.set(open)
+    },
+    liveFeedCut: (): void => {
+      liveFeedsCut.inc()
     },
     telemetryDropped: (signal: "traces" | "logs"): void => {
       dropped.inc({ signal })

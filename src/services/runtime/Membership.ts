@@ -10,6 +10,7 @@ import { Ownership } from "./Ownership.ts"
 import { Settings } from "./Settings.ts"
 import { Streams } from "./Streams.ts"
 import { assignSlots, cellsBySlot } from "./slots.ts"
+import { version } from "./version.ts"
 
 /** Serialises changes of the two tables; next to the migrations' lock. */
 const CHANGE_LOCK = 7_061_935
@@ -33,6 +34,8 @@ export interface Member {
   readonly state: MemberState
   /** Base URL of its API. */
   readonly http: string
+  /** Of the program; empty where it is too old to tell. */
+  readonly version: string
   /** Epoch ms, the database's clock. */
   readonly startedAt: number
   /** Since it last told that it lives. */
@@ -43,6 +46,8 @@ export interface RegionView {
   readonly members: ReadonlyArray<Member>
   /** Address of the owner of each slot. */
   readonly slots: ReadonlyArray<string | undefined>
+  /** When it was read, monotonic ms. */
+  readonly readAt: number
 }
 
 interface ViewRow {
@@ -52,6 +57,7 @@ interface ViewRow {
   readonly incarnation: string
   readonly state: MemberState
   readonly http: string
+  readonly version: string
   readonly started: string | number
   readonly silent: string | number
 }
@@ -66,9 +72,10 @@ const make = (incarnation: string) =>
     const streams = yield* Streams
     const { host, port } = settings.cluster
     const address = `${host}:${port}`
-    const http = `http://${settings.http.host}:${settings.http.port}`
+    const scheme = settings.http.tls === undefined ? "http" : "https"
+    const http = `${scheme}://${settings.http.host}:${settings.http.port}`
     const now = sql.literal("(extract(epoch FROM clock_timestamp()) * 1000)::bigint")
-    let view: RegionView = { members: [], slots: Array.from({ length: SLOTS }, () => undefined) }
+    let view: RegionView = { members: [], slots: Array.from({ length: SLOTS }, () => undefined), readAt: 0 }
     /** When the last beat began that the database took, monotonic ms. */
     let confirmedAt = Number.NEGATIVE_INFINITY
     let refused: RegionRefused | undefined
@@ -106,30 +113,31 @@ const make = (incarnation: string) =>
         })
       )
 
-    const read =
-      sql<ViewRow>`SELECT -1 AS slot, address, name, incarnation, state, http, started_at AS started,
+    const read = sql<ViewRow>`SELECT -1 AS slot, address, name, incarnation, state, http, version,
+        started_at AS started,
         ${now} - beat_at AS silent FROM region_runner
-      UNION ALL SELECT slot, address, NULL, '', '', '', 0, 0 FROM region_slot`.pipe(
-        Effect.map((rows) => {
-          const members: Array<Member> = []
-          const slots: Array<string | undefined> = Array.from({ length: SLOTS }, () => undefined)
-          for (const row of rows) {
-            if (row.name === null) slots[Number(row.slot)] = row.address
-            else
-              members.push({
-                address: row.address,
-                name: row.name,
-                incarnation: row.incarnation,
-                state: row.state,
-                http: row.http,
-                startedAt: Number(row.started),
-                silentMillis: Number(row.silent)
-              })
-          }
-          view = { members, slots }
-          return view
-        })
-      )
+      UNION ALL SELECT slot, address, NULL, '', '', '', '', 0, 0 FROM region_slot`.pipe(
+      Effect.map((rows) => {
+        const members: Array<Member> = []
+        const slots: Array<string | undefined> = Array.from({ length: SLOTS }, () => undefined)
+        for (const row of rows) {
+          if (row.name === null) slots[Number(row.slot)] = row.address
+          else
+            members.push({
+              address: row.address,
+              name: row.name,
+              incarnation: row.incarnation,
+              state: row.state,
+              http: row.http,
+              version: row.version,
+              startedAt: Number(row.started),
+              silentMillis: Number(row.silent)
+            })
+        }
+        view = { members, slots, readAt: performance.now() }
+        return view
+      })
+    )
 
     const confirm = (at: number) => {
       confirmedAt = at
@@ -147,10 +155,12 @@ const make = (incarnation: string) =>
         })
         return yield* refused
       }
-      yield* sql`INSERT INTO region_runner (address, name, incarnation, state, http, log, started_at, beat_at)
-        VALUES (${address}, ${settings.runner}, ${incarnation}, 'active', ${http}, ${settings.log.kind}, ${now}, ${now})
+      yield* sql`INSERT INTO region_runner (address, name, incarnation, state, http, log, version, started_at, beat_at)
+        VALUES (${address}, ${settings.runner}, ${incarnation}, 'active', ${http}, ${settings.log.kind}, ${version},
+          ${now}, ${now})
         ON CONFLICT (address) DO UPDATE SET name = excluded.name, incarnation = excluded.incarnation,
-        state = excluded.state, http = excluded.http, log = excluded.log, started_at = excluded.started_at,
+        state = excluded.state, http = excluded.http, log = excluded.log, version = excluded.version,
+        started_at = excluded.started_at,
         beat_at = excluded.beat_at`
       refused = undefined
       if (joined) rejoined++

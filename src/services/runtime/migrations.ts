@@ -87,5 +87,10 @@ export const migrations: ReadonlyArray<Migration> = [
         http TEXT NOT NULL, log TEXT NOT NULL, started_at INTEGER NOT NULL, beat_at INTEGER NOT NULL)`,
       `CREATE TABLE region_slot (slot INTEGER PRIMARY KEY, address TEXT NOT NULL)`
     ]
+  },
+  {
+    id: 5,
+    name: "runner version",
+    statements: [`ALTER TABLE region_runner ADD COLUMN version TEXT NOT NULL DEFAULT ''`]
   }
 ]

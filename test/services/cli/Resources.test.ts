@@ -200,6 +200,10 @@ const answers = ({ method, url, body }: Request): Answer | undefined => {
       }
     case "/v1/cells/flows/0":
       return { body: cell }
+    case "/v1/runners":
+      return { body: { items: [runner, gone] } }
+    case "/v1/runners/runner-1":
+      return { body: runner }
     case "/v1/models":
       return { body: { items: [model] } }
     case `/v1/models/${digest}`:
@@ -250,6 +254,18 @@ const answers = ({ method, url, body }: Request): Answer | undefined => {
       return undefined
   }
 }
+
+const runner = {
+  id: "runner-1",
+  address: "10.0.0.1:7070",
+  http: "http://10.0.0.1:8080",
+  version: "0.1.0",
+  startedAt: at,
+  state: "alive",
+  heartbeatAgeSeconds: 0.4,
+  cells: ["flows/0", "flows/1"]
+}
+const gone = { ...runner, id: "runner-2", version: null, state: "gone", heartbeatAgeSeconds: 65, cells: [] }
 
 /** Ages are told as of an hour after the first event. */
 const now = at + 3_600_000
@@ -598,5 +614,38 @@ describe("errors of the API", () => {
       expect(code).toBe(1)
       expect(err).toContain("in a form that this version does not understand: not a list")
     }).pipe(Effect.scoped)
+  )
+})
+
+describe("runners", () => {
+  it.live("lists them with state, heartbeat and number of cells", () =>
+    Effect.gen(function* () {
+      const { code, out } = yield* ask("runners get")
+      expect(code).toBe(0)
+      expect(out).toMatchInlineSnapshot(`
+        "RUNNER     STATE   ADDRESS         VERSION   CELLS   HEARTBEAT   AGE
+        runner-1   alive   10.0.0.1:7070   0.1.0         2       400ms   60m
+        runner-2   gone    10.0.0.1:7070   -             0         65s   60m
+        "
+      `)
+    })
+  )
+
+  it.live("describes one with its cells", () =>
+    Effect.gen(function* () {
+      const { out } = yield* ask("runners describe runner-1")
+      expect(out).toMatchInlineSnapshot(`
+        "Runner:      runner-1
+        State:       alive
+        Heartbeat:   400ms ago
+        Started:     2026-05-01T12:00:00Z, 60m ago
+        Version:     0.1.0
+        Address:     10.0.0.1:7070
+        API:         http://10.0.0.1:8080
+        Cells:       flows/0
+                     flows/1
+        "
+      `)
+    })
   )
 })

@@ -66,6 +66,7 @@ describe("the published contract", () => {
       "/v1/cells",
       "/v1/cells/{stream}/{partition}",
       "/v1/regions",
+      "/v1/runners",
       "/v1/models",
       "/v1/models/{digest}",
       "/v1/incidents",
@@ -129,6 +130,7 @@ describe("an address that can't be answered", () => {
     ["/v1/cells/flows/-1", 400],
     ["/v1/cells/flows/x", 400],
     ["/v1/regions/elsewhere", 404],
+    ["/v1/runners/nobody", 404],
     ["/v1/models/sha256:no", 400],
     [`/v1/models/sha256:${"00".repeat(32)}`, 404],
     ["/v1/incidents/none", 404],
@@ -240,6 +242,18 @@ describe("questions about what runs", () => {
       partitions: 4,
       definition: { lateness: "60000ms", alerts: { budget: "1 in 10000 events" } }
     })
+  })
+
+  it("tell a runner that is alone, with every cell", async () => {
+    const alone = {
+      id: "runner-1",
+      address: null,
+      state: "alive",
+      heartbeatAgeSeconds: 0,
+      cells: ["flows/0", "flows/1", "flows/2", "flows/3", "clouds/0", "clouds/1"]
+    }
+    expect(await get("/v1/runners")).toMatchObject({ items: [alone] })
+    expect(await get("/v1/runners/runner-1")).toMatchObject(alone)
   })
 
   it("tell regions, models, incidents and alerts", async () => {

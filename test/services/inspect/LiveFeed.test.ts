@@ -1,9 +1,10 @@
 // Server-sent events: each alert once, in order, what was missed first; bounded in listeners; ended on stop.
+import { connect } from "node:net"
 import { it as effectIt } from "@effect/vitest"
 import { Chunk, Effect, Fiber, Layer, Stream, TestClock } from "effect"
 import { afterEach, describe, expect, it } from "vitest"
 import { HEARTBEAT_MILLIS, LiveFeed } from "../../../src/services/inspect/LiveFeed.ts"
-import { AlertFeed } from "../../../src/services/observe/AlertFeed.ts"
+import { AlertFeed, FEED_ALERTS_MAX } from "../../../src/services/observe/AlertFeed.ts"
 import { Metrics } from "../../../src/services/observe/Metrics.ts"
 import { defaultConfig, Settings } from "../../../src/services/runtime/Settings.ts"
 import { alertOf, type Surface, startSurface } from "./surface.ts"
@@ -52,6 +53,56 @@ describe("a feed", () => {
         "flows.0.3.energy",
         "flows.0.4.energy"
       ])
+    }).pipe(Effect.provide(layer))
+  )
+
+  effectIt.scoped("goes on behind an alert from before the runner started, and repeats none", () =>
+    Effect.gen(function* () {
+      const feed = yield* LiveFeed
+      const { fill, publish } = yield* AlertFeed
+      publish([alertOf(3)])
+      fill([alertOf(1), alertOf(2), alertOf(3)])
+      publish([alertOf(3)])
+      const texts = yield* feed.texts({ lastEventId: "flows.0.1.energy" })
+      publish([alertOf(4)])
+      expect(ids(yield* Stream.runCollect(Stream.take(texts, 4)))).toEqual([
+        "flows.0.2.energy",
+        "flows.0.3.energy",
+        "flows.0.4.energy"
+      ])
+    }).pipe(Effect.provide(layer))
+  )
+
+  effectIt.scoped("says so where it no longer knows the last one told, and tells what it has", () =>
+    Effect.gen(function* () {
+      const feed = yield* LiveFeed
+      const { publish } = yield* AlertFeed
+      publish([alertOf(1), alertOf(2)])
+      const texts = yield* feed.texts({ lastEventId: "flows.0.0.energy" })
+      const [, gap, ...rest] = Chunk.toReadonlyArray(yield* Stream.runCollect(Stream.take(texts, 4)))
+      expect(gap).toMatch(/^event: gap\ndata: \{"detail":".*GET \/v1\/alerts.*"\}\n\n$/)
+      expect(ids(rest)).toEqual(["flows.0.1.energy", "flows.0.2.energy"])
+    }).pipe(Effect.provide(layer))
+  )
+
+  effectIt.scoped("ends for a listener that falls too far behind, which goes on where it was", () =>
+    Effect.gen(function* () {
+      const feed = yield* LiveFeed
+      const { publish } = yield* AlertFeed
+      let cut = 0
+      const texts = yield* feed.texts({}, () => void cut++)
+      const some = Array.from({ length: FEED_ALERTS_MAX + 3 }, (_, offset) => alertOf(offset))
+      publish(some.slice(0, FEED_ALERTS_MAX))
+      expect(cut).toBe(0)
+      publish(some.slice(FEED_ALERTS_MAX))
+      expect(cut).toBe(1)
+      // It ends by itself: nothing is told with a hole in it.
+      const told = ids(yield* Stream.runCollect(texts))
+      expect(told.length).toBeLessThanOrEqual(FEED_ALERTS_MAX)
+      const again = yield* feed.texts({ lastEventId: some[FEED_ALERTS_MAX - 2].id })
+      expect(ids(yield* Stream.runCollect(Stream.take(again, 5)))).toEqual(
+        some.slice(FEED_ALERTS_MAX - 1).map(({ id }) => id)
+      )
     }).pipe(Effect.provide(layer))
   )
 
@@ -121,6 +172,29 @@ describe("over HTTP", () => {
     expect((await reader.read()).done).toBe(true)
     await stopping
     surface = undefined
+  })
+
+  it("closes the connection of a listener that does not read", async () => {
+    surface = await startSurface()
+    const socket = connect(surface.port, "127.0.0.1")
+    const closed = new Promise((resolve) => socket.once("close", resolve))
+    socket.on("error", () => {})
+    socket.write("GET /v1/alerts HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
+    await new Promise((resolve) => socket.once("readable", resolve))
+    const { runtime } = surface
+    const feed = await runtime.runPromise(AlertFeed)
+    const live = await runtime.runPromise(LiveFeed)
+    const long = "x".repeat(16_384)
+    // The kernels' buffers take some megabytes before the runner notices anything.
+    for (let offset = 0; live.open() > 0 && offset < 50_000; offset++) {
+      feed.publish([{ ...alertOf(offset), summary: long }])
+      if (offset % 32 === 0) await new Promise((resolve) => setImmediate(resolve))
+    }
+    expect(live.open()).toBe(0)
+    socket.resume()
+    await closed
+    const { exposition } = await runtime.runPromise(Metrics)
+    expect(await runtime.runPromise(exposition)).toContain("groundstate_live_feeds_cut_total 1")
   })
 
   it("frees its place when the listener goes", async () => {
