@@ -1,5 +1,6 @@
 // From a member's energy to its surprise −log p, as a rising line through points that a graph can follow, and a tail.
-import { fitExcesses } from "./calibrate.ts"
+import { fitExcesses, TAIL_SHARE } from "./calibrate.ts"
+import { LANES } from "./encoder.ts"
 
 /** Pieces of the line. */
 export const PIECES = 64
@@ -14,7 +15,7 @@ const SHAPE_MIN = 0.25
  * Each piece adds between 0 and its rise, so the line rises everywhere and no large numbers cancel.
  */
 export interface Curve {
-  /** `PIECES` each; pieces not needed rise by 0. */
+  /** As many each, a multiple of `LANES`; pieces not needed rise by 0. */
   readonly starts: Float64Array
   readonly widths: Float64Array
   readonly rises: Float64Array
@@ -71,10 +72,27 @@ export const fitCurve = (energies: ArrayLike<number>): Curve => {
   return { starts, widths, rises, from, scale: excesses.scale, shape: Math.max(SHAPE_MIN, excesses.shape) }
 }
 
+/**
+ * Of an energy that is −log p itself: t(E) = E up to the nats that 2 % of rows exceed, from there on as heavy a tail
+ * as any member's at least is.
+ */
+export const nativeCurve = (): Curve => {
+  const from = -Math.log(TAIL_SHARE)
+  const first = (value: number, others: number) => new Float64Array(LANES).fill(others).fill(value, 0, 1)
+  return {
+    starts: first(0, 0),
+    widths: first(from, 1),
+    rises: first(from, 0),
+    from,
+    scale: 1,
+    shape: SHAPE_MIN
+  }
+}
+
 /** t(E) in double precision. */
 export const surpriseAt = ({ starts, widths, rises, from, scale, shape }: Curve, energy: number): number => {
   let sum = Math.log1p((shape * Math.max(0, energy - from)) / scale) / shape
-  for (let piece = 0; piece < PIECES; piece++) {
+  for (let piece = 0; piece < starts.length; piece++) {
     sum += rises[piece] * Math.min(1, Math.max(0, (energy - starts[piece]) / widths[piece]))
   }
   return sum

@@ -24,11 +24,15 @@ export interface EncodedColumn {
   readonly scale: number
 }
 
-/** Something that no training row did. `level`: this value; `differs`: any value but this one. */
+/** Something that no training row did. `unseen`: a value without a column; `differs`: any value but this one. */
 export interface Novelty {
   readonly feature: number
-  readonly source: "level" | "differs" | "missing" | "present"
+  readonly source: "unseen" | "differs" | "missing" | "present"
   readonly level: number
+  /** Values that one row alone had: a value that none had is as likely as these are together (Good 1953). */
+  readonly once: number
+  /** −log of the chance that a row does it; see `noveltyNats` for what it is worth among others. */
+  readonly nats: number
 }
 
 export interface Encoder {
@@ -37,18 +41,13 @@ export interface Encoder {
   readonly fill: Float32Array
   /** In the order of the graph: linear, log, level, missing. */
   readonly columns: ReadonlyArray<EncodedColumn>
-  /** In the order of the graph: level, differs, missing, present. */
+  /** In the order of the graph: unseen, differs, missing, present. */
   readonly novelties: ReadonlyArray<Novelty>
-  /**
-   * Nats that one novelty adds: at least −log of the share 1/(n + 2) that Laplace's rule gives what n rows never
-   * did, and as much as lies between the middle and the highest hundredth of the fitted rows' energies, so that
-   * a row that does what none did stands out from those that only were rare.
-   */
-  readonly noveltyNats: number
 }
 
-/** Missing category in a feature row; −1 is a value that training had no column for. */
+/** A category's place in a feature row where it is missing, and where its value is beyond the vocabulary. */
 const MISSING = -2
+const BEYOND = -1
 /** Model space ends here on either side, in spreads. */
 export const CLIP = 20
 /** A number beyond this counts as this while fitting, so that sums of squares stay finite. */
@@ -104,15 +103,25 @@ export const fitEncoder = (table: Table, inputs: ReadonlyArray<InputColumn>): En
     } else fitNumber(table, feature, inputs[feature], scratch, fill, columns, novelties)
   }
   const byColumn = ["linear", "log", "level", "missing"]
-  const byNovelty = ["level", "differs", "missing", "present"]
+  const byNovelty = ["unseen", "differs", "missing", "present"]
   return {
     inputs,
     fill,
     columns: columns.sort((a, b) => byColumn.indexOf(a.source) - byColumn.indexOf(b.source)),
-    novelties: novelties.sort((a, b) => byNovelty.indexOf(a.source) - byNovelty.indexOf(b.source)),
-    noveltyNats: Math.log(table.count + 2)
+    novelties: novelties.sort((a, b) => byNovelty.indexOf(a.source) - byNovelty.indexOf(b.source))
   }
 }
+
+/** −log of the chance of what `times` of `count` rows did; of one in n + 1 where none did. */
+const rarity = (times: number, count: number) => Math.log((count + 1) / Math.max(1, times))
+
+const novelty = (
+  feature: number,
+  source: Novelty["source"],
+  level: number,
+  count: number,
+  once = 0
+): Novelty => ({ feature, source, level, once, nats: rarity(once, count) })
 
 const flag = (feature: number, source: "level" | "missing", level: number, share: number): EncodedColumn => ({
   feature,
@@ -139,17 +148,17 @@ const fitNumber = (
     else scratch[present++] = Math.max(-FIT_LIMIT, Math.min(FIT_LIMIT, value))
   }
   if (present === 0) {
-    novelties.push({ feature, source: "present", level: 0 })
+    novelties.push(novelty(feature, "present", 0, count))
     return
   }
   const values = scratch.subarray(0, present)
   const raw = moments(values)
   fill[feature] = raw.median
   if (missing > 0) columns.push(flag(feature, "missing", 0, missing / count))
-  else novelties.push({ feature, source: "missing", level: 0 })
+  else novelties.push(novelty(feature, "missing", 0, count))
   const spreadMin = input.spreadMin ?? 0
   if (!raw.distinct && spreadMin === 0) {
-    novelties.push({ feature, source: "differs", level: raw.median })
+    novelties.push(novelty(feature, "differs", raw.median, count))
     return
   }
   if (input.log) for (let at = 0; at < present; at++) values[at] = squash(values[at])
@@ -164,10 +173,7 @@ const fitLevels = (
   columns: Array<EncodedColumn>,
   novelties: Array<Novelty>
 ) => {
-  const seen = new Map<number, number>([
-    [-1, 0],
-    [MISSING, 0]
-  ])
+  const seen = new Map<number, number>()
   for (let row = 0; row < count; row++) {
     const value = rows[row * width + feature]
     const level = Number.isNaN(value) ? MISSING : value
@@ -176,13 +182,68 @@ const fitLevels = (
   const levels = [...seen].sort(([a], [b]) => a - b)
   const only = levels.find(([, times]) => times === count)
   if (only !== undefined) {
-    novelties.push({ feature, source: "differs", level: only[0] })
+    novelties.push(novelty(feature, "differs", only[0], count))
     return
   }
-  for (const [level, times] of levels) {
-    if (times === 0) novelties.push({ feature, source: "level", level })
-    else columns.push(flag(feature, "level", level, times / count))
+  for (const [level, times] of levels) columns.push(flag(feature, "level", level, times / count))
+  // Where rows had values beyond the vocabulary, a row of yet another one does what they did.
+  if (seen.has(BEYOND)) return
+  const once = levels.filter(([, times]) => times === 1).length
+  novelties.push(novelty(feature, "unseen", 0, count, once))
+}
+
+/** How many rows do what a novelty says. */
+const timesDone = (
+  { columns, fill }: Encoder,
+  { feature, source, level }: Novelty,
+  { rows, count, width }: Table
+): number => {
+  const known = new Set(
+    columns.filter((column) => column.feature === feature && column.source === "level").map((c) => c.level)
+  )
+  let times = 0
+  for (let row = 0; row < count; row++) {
+    const value = rows[row * width + feature]
+    const absent = Number.isNaN(value)
+    const filled = absent ? fill[feature] : value
+    if (
+      source === "unseen"
+        ? !known.has(filled)
+        : source === "differs"
+          ? filled !== level
+          : absent === (source === "missing")
+    )
+      times++
   }
+  return times
+}
+
+/**
+ * Weighs novelties by all rows as well, those too that were left out: half of the nats are of the rows fitted to, half
+ * of all, for nobody says whether those left out were attacks or rare.
+ */
+export const weighNovelties = (encoder: Encoder, all: Table): Encoder => ({
+  ...encoder,
+  novelties: encoder.novelties.map((one) => ({
+    ...one,
+    nats: (one.nats + rarity(timesDone(encoder, one, all) + one.once, all.count)) / 2
+  }))
+})
+
+/**
+ * Nats that each novelty adds, none less than `least`: −log of the chance that a row does this or anything else that
+ * is new and as rare. In a thousand columns that never changed one that does says less than in the only one.
+ */
+export const noveltyNats = ({ novelties }: Encoder, least: number): Float32Array => {
+  const rarest = Array.from(novelties.keys()).sort((a, b) => novelties[b].nats - novelties[a].nats)
+  const nats = new Float32Array(novelties.length)
+  let expected = 0
+  for (let from = 0, to = 0; from < rarest.length; from = to) {
+    for (; to < rarest.length && novelties[rarest[to]].nats === novelties[rarest[from]].nats; to++)
+      expected += Math.exp(-novelties[rarest[to]].nats)
+    for (const at of rarest.slice(from, to)) nats[at] = Math.max(least, -Math.log(-Math.expm1(-expected)))
+  }
+  return nats
 }
 
 /**
@@ -243,7 +304,8 @@ export const encodeInGraph = (graph: GraphBuilder, rows: Expression, encoder: En
       )
     )
   const levels = columns.filter((column) => column.source === "level")
-  if (levels.length > 0) parts.push(graph.toFloat(equals(levels)))
+  const hot = levels.length > 0 ? graph.toFloat(equals(levels)) : undefined
+  if (hot !== undefined) parts.push(hot)
   // Gather reads no booleans on every provider, so flags become numbers first.
   const absentNumbers = () => graph.toFloat(absent)
   const missing = features("missing")
@@ -272,7 +334,18 @@ export const encodeInGraph = (graph: GraphBuilder, rows: Expression, encoder: En
 
   const ofKind = (source: Novelty["source"]) => novelties.filter((novelty) => novelty.source === source)
   const flags: Array<Expression> = []
-  if (ofKind("level").length > 0) flags.push(graph.toFloat(equals(ofKind("level"))))
+  const unseen = ofKind("unseen")
+  if (unseen.length > 0 && hot !== undefined) {
+    const known = new Float32Array(levels.length * unseen.length)
+    levels.forEach(({ feature }, level) => {
+      const at = unseen.findIndex((novelty) => novelty.feature === feature)
+      if (at >= 0) known[level * unseen.length + at] = 1
+    })
+    const one = graph.constant([1], [1, 1])
+    flags.push(
+      graph.binary("Sub", one, graph.matMul(hot, graph.constant(known, [levels.length, unseen.length])))
+    )
+  }
   if (ofKind("differs").length > 0) flags.push(graph.toFloat(graph.not(equals(ofKind("differs")))))
   if (ofKind("missing").length > 0)
     flags.push(

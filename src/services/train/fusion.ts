@@ -1,8 +1,9 @@
-// Several energies as one graph: two prototype mixtures, the autoencoder and score matching, each as its surprise −log p.
-import { type Curve, fitCurve, PIECES, surpriseAt } from "./curve.ts"
-import { type Encoder, LANES } from "./encoder.ts"
+// Several energies as one graph: two prototype mixtures, the autoencoder and score matching, each as its surprise −log p,
+// and what a row does that none did.
+import { type Curve, fitCurve, nativeCurve, PIECES, surpriseAt } from "./curve.ts"
+import { type Encoder, encodeInGraph, LANES, noveltyNats } from "./encoder.ts"
 import { type Expression, GraphBuilder } from "./graph.ts"
-import { costPerRow, energyOfEncoded, explained, type Mixture, mixtureEnergy, ownership } from "./mixture.ts"
+import { costPerRow, explained, type Mixture, mixtureEnergy, newness, ownership } from "./mixture.ts"
 import { autoencoderCost, residuals } from "./network/autoencoder.ts"
 import { meanPotential, potentialSlope, scoreMatchingCost } from "./network/scoreMatching.ts"
 
@@ -16,18 +17,21 @@ export interface Members {
   readonly scoreMatching: Float32Array
 }
 
-export const MEMBERS = 4
+export const MEMBERS = 5
+/** The last member: nats already, see `Encoder.novelties`. */
+const NOVELTY = 4
 
 /** So many columns are for the networks to tell more of than prototypes, which then leave gaps. */
 const NETWORK_COLUMNS = 8
 
 /**
  * Weights of the members' surprises: local density counts whole, half of it by all rows, for nobody says whether those
- * left out were attacks or rare; the two networks count half each, and less where columns are few.
+ * left out were attacks or rare; the two networks count half each, and less where columns are few. Novelty counts
+ * whole, as the part of the density that is about what no row did.
  */
 const weightsOf = (width: number): ReadonlyArray<number> => {
   const network = 0.5 * Math.min(1, width / NETWORK_COLUMNS)
-  return [0.5, 0.5, network, network]
+  return [0.5, 0.5, network, network, 1]
 }
 
 /** A member's surprise and how much it counts. */
@@ -36,20 +40,30 @@ export interface WeightedCurve extends Curve {
 }
 
 const memberEnergies = (graph: GraphBuilder, rows: Expression, members: Members) => {
-  const prototypes = mixtureEnergy(graph, rows, members.encoder, members.mixture)
-  const { z, novel } = prototypes
-  const trusting = energyOfEncoded(graph, { z, novel }, members.encoder, members.trusting)
-  const width = members.encoder.columns.length
+  const { encoder } = members
+  const encoded = encodeInGraph(graph, rows, encoder)
+  const { z } = encoded
+  const width = encoder.columns.length
   const errors = residuals(graph, z, members.autoencoder)
   const ones = graph.constant(new Float32Array(width).fill(1), [width, 1])
+  const none = () => graph.matMul(z, graph.constant(new Float32Array(width), [width, 1]))
   const energies = graph.concat(
-    [prototypes.energy, trusting, graph.matMul(errors, ones), meanPotential(graph, z, members.scoreMatching)],
+    [
+      mixtureEnergy(graph, z, members.mixture),
+      mixtureEnergy(graph, z, members.trusting),
+      graph.matMul(errors, ones),
+      meanPotential(graph, z, members.scoreMatching),
+      newness(graph, encoded, encoder, noveltyNats(encoder, 0), true) ?? none()
+    ],
     1
   )
-  return { ...prototypes, errors, energies }
+  return { ...encoded, errors, energies }
 }
 
-/** Input `rows` [n, inputs], output `energies` [n, 4]: mixture, trusting mixture, autoencoder, score matching. */
+/**
+ * Input `rows` [n, inputs], output `energies` [n, 5]: mixture, trusting mixture, autoencoder, score matching, nats of
+ * novelty.
+ */
 export const membersGraph = (members: Members): Uint8Array => {
   const graph = new GraphBuilder()
   const rows = graph.input("rows", ["n", members.encoder.inputs.length])
@@ -57,7 +71,7 @@ export const membersGraph = (members: Members): Uint8Array => {
 }
 
 /**
- * energies [n, 4] → weighted surprises [n, 4], or their sum [n, 1]; see `Curve`. How far each piece is reached is
+ * energies [n, 5] → weighted surprises [n, 5], or their sum [n, 1]; see `Curve`. How far each piece is reached is
  * one product; a rounding error there is worth what the energy's own is.
  */
 const surprises = (
@@ -66,7 +80,7 @@ const surprises = (
   curves: ReadonlyArray<WeightedCurve>,
   summed: boolean
 ): Expression => {
-  const pieces = MEMBERS * PIECES
+  const pieces = curves.reduce((sum, curve) => sum + curve.starts.length, 0)
   const columns = summed ? 1 : MEMBERS
   const slopes = new Float32Array(MEMBERS * pieces)
   const starts = new Float32Array(pieces)
@@ -74,10 +88,10 @@ const surprises = (
   const scale = new Float32Array(MEMBERS * LANES)
   const shift = new Float32Array(LANES)
   const tail = new Float32Array(LANES * columns)
+  let at = 0
   curves.forEach((curve, member) => {
     const column = summed ? 0 : member
-    for (let piece = 0; piece < PIECES; piece++) {
-      const at = member * PIECES + piece
+    for (let piece = 0; piece < curve.starts.length; piece++, at++) {
       slopes[member * pieces + at] = 1 / curve.widths[piece]
       starts[at] = -curve.starts[piece] / curve.widths[piece]
       rises[at * columns + column] = curve.weight * curve.rises[piece]
@@ -102,7 +116,7 @@ const surprises = (
   )
 }
 
-/** Fused energies in double precision of rows of member energies, n × 4. */
+/** Fused energies in double precision of rows of member energies, n × 5. */
 export const fusedEnergies = (
   curves: ReadonlyArray<WeightedCurve>,
   energies: ArrayLike<number>
@@ -114,14 +128,15 @@ export const fusedEnergies = (
     )
   )
 
-/** One curve for each member, from rows of member energies, n × 4; `width`: columns of the rows as they are encoded. */
-export const fitCurves = (energies: ArrayLike<number>, width: number): ReadonlyArray<WeightedCurve> =>
-  weightsOf(width).map((weight, member) => ({
-    weight,
-    ...fitCurve(
-      Float64Array.from({ length: energies.length / MEMBERS }, (_, row) => energies[row * MEMBERS + member])
-    )
-  }))
+/** One curve for each member, from rows of member energies, n × 5; `width`: columns of the rows as they are encoded. */
+export const fitCurves = (energies: ArrayLike<number>, width: number): ReadonlyArray<WeightedCurve> => {
+  const rows = energies.length / MEMBERS
+  const curveOf = (member: number) =>
+    member === NOVELTY
+      ? nativeCurve()
+      : fitCurve(Float64Array.from({ length: rows }, (_, row) => energies[row * MEMBERS + member]))
+  return weightsOf(width).map((weight, member) => ({ weight, ...curveOf(member) }))
+}
 
 /** Parts that take turns in being judged by the curves of the others. */
 const FOLDS = 10
@@ -160,7 +175,7 @@ const SHARE_FLOOR = 1e-6
  * As `fusedScoreGraph`, with the contributions, expected values and prototype of `Manifest.EnergyGraph`. Each
  * member shares its surprise among the features: the mixtures by squared distance to the nearest prototype, the
  * autoencoder by squared residual, score matching by how much of its rise on the way from that prototype is a
- * feature's (slope times difference). The sum is scaled to the energy above `median`.
+ * feature's (slope times difference), novelty by the nats of each feature's. The sum is scaled to the energy above `median`.
  */
 export const fusedExplainGraph = (
   members: Members,
@@ -171,10 +186,11 @@ export const fusedExplainGraph = (
   const inputs = encoder.inputs.length
   const graph = new GraphBuilder()
   const rows = graph.input("rows", ["n", inputs])
-  const { energies, errors, z, novel } = memberEnergies(graph, rows, members)
+  const { energies, errors, ...encoded } = memberEnergies(graph, rows, members)
+  const { z } = encoded
   const energy = surprises(graph, energies, curves, true)
   const weighted = surprises(graph, energies, curves, false)
-  const near = explained(graph, { z, novel }, encoder, mixture)
+  const near = explained(graph, z, encoder, mixture)
   const columns = graph.constant(
     ownership(
       encoder.columns.map(({ feature }) => feature),
@@ -188,7 +204,14 @@ export const fusedExplainGraph = (
   )
   const ones = graph.constant(new Float32Array(inputs).fill(1), [inputs, 1])
   const floor = graph.constant([SHARE_FLOOR], [1, 1])
-  const shared = [near.shares, near.shares, graph.matMul(errors, columns), graph.matMul(rise, columns)]
+  const novelty = newness(graph, encoded, encoder, noveltyNats(encoder, 0), false)
+  const shared = [
+    near.shares,
+    near.shares,
+    graph.matMul(errors, columns),
+    graph.matMul(rise, columns),
+    ...(novelty === undefined ? [] : [novelty])
+  ]
     .map((shares, member) => {
       const held = graph.binary("Add", shares, floor)
       const of = graph.gather(weighted, graph.integers([member]), 1)
@@ -209,7 +232,7 @@ export const fusedExplainGraph = (
 /** Multiply-adds that one row costs in the score graph. */
 export const fusedCost = ({ encoder, mixture, trusting }: Members): number => {
   const width = encoder.columns.length
-  const fusing = (MEMBERS + 1) * (MEMBERS * PIECES + LANES)
+  const fusing = (MEMBERS + 1) * (MEMBERS - 1) * (PIECES + LANES)
   return (
     costPerRow(mixture) + costPerRow(trusting) + autoencoderCost(width) + scoreMatchingCost(width) + fusing
   )

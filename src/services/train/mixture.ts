@@ -1,6 +1,6 @@
 // The prototype mixture as graphs: one answers energies, one explains them. The free energy is
 // E(x) = −log Σ_k w_k v_k^(−d/2) exp(−|z − c_k|²/(2 v_k)) + novelties, T = 1, up to the constant (d/2)·log 2π.
-import { decodeNumber, type Encoded, type Encoder, encodeInGraph, LANES } from "./encoder.ts"
+import { decodeNumber, type Encoded, type Encoder, encodeInGraph, LANES, noveltyNats } from "./encoder.ts"
 import { type Expression, GraphBuilder } from "./graph.ts"
 import type { Clusters } from "./kmeans.ts"
 
@@ -14,6 +14,14 @@ export interface Mixture {
   /** v_k: mean squared distance per column, shrunk towards that of all rows. */
   readonly variances: Float64Array
   readonly weights: Float64Array
+}
+
+/** The first stage: a mixture, and what a row that does something new has more of energy. */
+export interface FirstStage {
+  readonly encoder: Encoder
+  readonly mixture: Mixture
+  /** Nats that a novelty adds at least, so that it stands out from rows that only were rare. */
+  readonly noveltyLeast: number
 }
 
 /** Rows' worth of belief in the clusters' mean spread that each starts with. */
@@ -41,20 +49,38 @@ export const makeMixture = (clusters: Clusters, width: number, varianceFloor: nu
 /** Multiply-adds that one row costs in the score graph. */
 export const costPerRow = (mixture: Mixture): number => (mixture.width + 2 + LANES + 4) * mixture.padded
 
-export interface MixtureEnergy extends Encoded {
-  /** [n, 1], nats. */
-  readonly energy: Expression
+/** Each novelty's nats, by feature [n, inputs] or their sum [n, 1]; undefined where there are no novelties. */
+export const newness = (
+  graph: GraphBuilder,
+  { novel }: Encoded,
+  encoder: Encoder,
+  nats: Float32Array,
+  summed: boolean
+): Expression | undefined => {
+  if (novel === undefined) return undefined
+  const size = summed ? 1 : encoder.inputs.length
+  const matrix = new Float32Array(nats.length * size)
+  encoder.novelties.forEach(({ feature }, at) => {
+    matrix[at * size + (summed ? 0 : feature)] = nats[at]
+  })
+  return graph.matMul(novel, graph.constant(matrix, [nats.length, size]))
 }
 
-/** Encodes the rows, and the energy of what that gives. */
-export const mixtureEnergy = (
-  graph: GraphBuilder,
-  rows: Expression,
-  encoder: Encoder,
-  mixture: Mixture
-): MixtureEnergy => {
+/** The sum of what is there. */
+const plus = (graph: GraphBuilder, sum: Expression, more: Expression | undefined): Expression =>
+  more === undefined ? sum : graph.binary("Add", sum, more)
+
+/** Encodes the rows, and the first stage's energy of what that gives, [n, 1]. */
+const firstEnergy = (graph: GraphBuilder, rows: Expression, stage: FirstStage) => {
+  const { encoder, mixture } = stage
   const encoded = encodeInGraph(graph, rows, encoder)
-  return { ...encoded, energy: energyOfEncoded(graph, encoded, encoder, mixture) }
+  const nats = noveltyNats(encoder, stage.noveltyLeast)
+  const energy = plus(
+    graph,
+    mixtureEnergy(graph, encoded.z, mixture),
+    newness(graph, encoded, encoder, nats, true)
+  )
+  return { ...encoded, nats, energy }
 }
 
 /**
@@ -62,13 +88,7 @@ export const mixtureEnergy = (
  * along a row are products with ones, and the last logarithm has 16 equal columns: ONNX Runtime's ReduceSum and the
  * tail of its Log give other bits at other places in a batch, its MatMul and Exp do not.
  */
-export const energyOfEncoded = (
-  graph: GraphBuilder,
-  encoded: Encoded,
-  encoder: Encoder,
-  mixture: Mixture
-): Expression => {
-  const { z } = encoded
+export const mixtureEnergy = (graph: GraphBuilder, z: Expression, mixture: Mixture): Expression => {
   const { width, padded } = mixture
   const product = new Float32Array((width + 2) * padded)
   for (let k = 0; k < padded; k++) {
@@ -100,15 +120,7 @@ export const energyOfEncoded = (
   const ones = graph.constant(new Float32Array(padded * LANES).fill(1), [padded, LANES])
   const sums = graph.unary("Log", graph.matMul(shares, ones))
   const mass = graph.gather(sums, graph.integers([0]), 1)
-  let energy = graph.unary("Neg", graph.binary("Add", mass, largest))
-  if (encoded.novel !== undefined) {
-    const nats = graph.constant(new Float32Array(encoder.novelties.length).fill(encoder.noveltyNats), [
-      encoder.novelties.length,
-      1
-    ])
-    energy = graph.binary("Add", energy, graph.matMul(encoded.novel, nats))
-  }
-  return energy
+  return graph.unary("Neg", graph.binary("Add", mass, largest))
 }
 
 const asRow = (graph: GraphBuilder, column: Expression) => graph.reshape(column, [-1], ["n"])
@@ -121,10 +133,10 @@ export const encoderGraph = (encoder: Encoder): Uint8Array => {
 }
 
 /** Input `rows` [n, inputs], output `energy` [n], nats. */
-export const scoreGraph = (encoder: Encoder, mixture: Mixture): Uint8Array => {
+export const scoreGraph = (stage: FirstStage): Uint8Array => {
   const graph = new GraphBuilder()
-  const rows = graph.input("rows", ["n", encoder.inputs.length])
-  const { energy } = mixtureEnergy(graph, rows, encoder, mixture)
+  const rows = graph.input("rows", ["n", stage.encoder.inputs.length])
+  const { energy } = firstEnergy(graph, rows, stage)
   return graph.serialize("score", [graph.output("energy", asRow(graph, energy))])
 }
 
@@ -145,7 +157,7 @@ export interface MixtureExplained {
   readonly nearest: Expression
   /** [n, columns]: z less the nearest prototype. */
   readonly difference: Expression
-  /** [n, inputs], not negative: each feature's part of the squared distance, and its novelties. */
+  /** [n, inputs], not negative: each feature's part of the squared distance. */
   readonly shares: Expression
   /** [n, inputs]: the nearest prototype in the inputs' own units. */
   readonly expected: Expression
@@ -157,7 +169,7 @@ export interface MixtureExplained {
  */
 export const explained = (
   graph: GraphBuilder,
-  { z, novel }: Encoded,
+  z: Expression,
   encoder: Encoder,
   mixture: Mixture
 ): MixtureExplained => {
@@ -192,30 +204,24 @@ export const explained = (
     graph.gather(graph.constant(halves, [padded, 1]), nearest, 0)
   )
   const owners = encoder.columns.map((column) => column.feature)
-  const parts = [distance]
-  if (novel !== undefined) {
-    owners.push(...encoder.novelties.map((novelty) => novelty.feature))
-    parts.push(graph.binary("Mul", novel, graph.constant([encoder.noveltyNats], [1, 1])))
-  }
-  const shares = graph.matMul(
-    graph.concat(parts, 1),
-    graph.constant(ownership(owners, inputs), [owners.length, inputs])
-  )
+  const shares = graph.matMul(distance, graph.constant(ownership(owners, inputs), [owners.length, inputs]))
   const expected = graph.gather(graph.constant(expectations(encoder, mixture), [padded, inputs]), nearest, 0)
   return { nearest, difference, shares, expected }
 }
 
 /**
  * As `scoreGraph`, with the contributions, expected values and prototype of `Manifest.EnergyGraph`: the shares
- * of `explained`, scaled so that they sum to the energy above `median`.
+ * of `explained` and the novelties' nats, scaled so that they sum to the energy above `median`.
  */
-export const explainGraph = (encoder: Encoder, mixture: Mixture, median: number): Uint8Array => {
+export const explainGraph = (stage: FirstStage, median: number): Uint8Array => {
+  const { encoder, mixture } = stage
   const graph = new GraphBuilder()
   const inputs = encoder.inputs.length
   const rows = graph.input("rows", ["n", inputs])
-  const { energy, ...encoded } = mixtureEnergy(graph, rows, encoder, mixture)
-  const { nearest, shares, expected } = explained(graph, encoded, encoder, mixture)
-  const held = graph.binary("Add", shares, graph.constant([SHARE_FLOOR], [1, 1]))
+  const { energy, nats, ...encoded } = firstEnergy(graph, rows, stage)
+  const { nearest, shares, expected } = explained(graph, encoded.z, encoder, mixture)
+  const all = plus(graph, shares, newness(graph, encoded, encoder, nats, false))
+  const held = graph.binary("Add", all, graph.constant([SHARE_FLOOR], [1, 1]))
   const total = graph.matMul(held, graph.constant(new Float32Array(inputs).fill(1), [inputs, 1]))
   const above = graph.binary("Sub", energy, graph.constant([median], [1, 1]))
   const contributions = graph.binary("Mul", held, graph.binary("Div", above, total))

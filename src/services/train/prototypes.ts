@@ -2,7 +2,7 @@
 import { quantile } from "./calibrate.ts"
 import { type Encoder, fitEncoder, type InputColumn } from "./encoder.ts"
 import { cluster } from "./kmeans.ts"
-import { encoderGraph, type Mixture, makeMixture, scoreGraph } from "./mixture.ts"
+import { encoderGraph, type FirstStage, type Mixture, makeMixture, scoreGraph } from "./mixture.ts"
 import { makeRandom } from "./random.ts"
 import { openSession, runTable, type Table } from "./session.ts"
 
@@ -107,17 +107,19 @@ export const fitMixture = async (
 }
 
 /**
- * The fitted rows do nothing new, so their energies say how far apart known rows lie. Not the held-back rows':
- * those hold the trimmed share, and with their spread one new value outweighs every other sign.
+ * What a novelty adds at least to the first stage's energy: what n rows say of something that none of them did, and
+ * as much as lies between the middle and the highest hundredth of the fitted rows' energies. They do nothing new, so their energies say how far apart known rows lie. Not
+ * the held-back rows': those hold the trimmed share, and with their spread one new value outweighs every other sign.
  */
-export const weighNovelties = async (
+export const firstStage = async (
   encoder: Encoder,
   mixture: Mixture,
   kept: Table,
   signal?: AbortSignal
-): Promise<Encoder> => {
+): Promise<FirstStage> => {
+  const stage = { encoder, mixture, noveltyLeast: 0 }
   const some = { ...kept, count: Math.min(kept.count, KNOWN_ROWS_MAX) }
-  const energies = (await runGraph(scoreGraph(encoder, mixture), some, "energy", 1, signal)).rows.sort()
+  const energies = (await runGraph(scoreGraph(stage), some, "energy", 1, signal)).rows.sort()
   const spread = quantile(energies, 0.99) - quantile(energies, 0.5)
-  return { ...encoder, noveltyNats: Math.max(encoder.noveltyNats, spread) }
+  return { ...stage, noveltyLeast: Math.max(Math.log(kept.count + 1), spread) }
 }

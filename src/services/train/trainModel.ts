@@ -2,7 +2,7 @@
 import type { Reference } from "../../schema/model/Drift.ts"
 import type { Calibration, EnergyGraph } from "../../schema/model/Manifest.ts"
 import { fitTail, quantile } from "./calibrate.ts"
-import type { Encoder, InputColumn } from "./encoder.ts"
+import { type Encoder, type InputColumn, weighNovelties } from "./encoder.ts"
 import {
   crossFitted,
   fitCurves,
@@ -17,15 +17,7 @@ import { costPerRow, encoderGraph, explainGraph, scoreGraph } from "./mixture.ts
 import { autoencoderObjective } from "./network/autoencoder.ts"
 import { optimise } from "./network/optimise.ts"
 import { scoreMatchingObjective } from "./network/scoreMatching.ts"
-import {
-  encode,
-  fitMixture,
-  type Grain,
-  grainOf,
-  NothingVaries,
-  runGraph,
-  weighNovelties
-} from "./prototypes.ts"
+import { encode, firstStage, fitMixture, type Grain, grainOf, NothingVaries, runGraph } from "./prototypes.ts"
 import { makeRandom, permutation } from "./random.ts"
 import { makeReference } from "./reference.ts"
 import { pick, type Table } from "./session.ts"
@@ -226,14 +218,15 @@ export const trainModel = async (
     signal,
     progress: (done, total) => progress(0, done, total)
   })
-  const encoder = await weighNovelties(plain, mixture, kept, signal)
+  const encoder = weighNovelties(plain, fitRows)
+  const stage = await firstStage(encoder, mixture, kept, signal)
   const others = full ? await fitOthers(encoder, fitRows, grain, encoded, options, progress) : undefined
   options.progress?.("calibrate", 0, heldBack)
   const explainable = encoder.columns.length * inputs.length <= SHARES_MAX
-  const score = scoreGraph(encoder, mixture)
+  const score = scoreGraph(stage)
   const first = Float64Array.from((await runGraph(score, held, "energy", 1, signal)).rows)
   const fast = calibrated("fast", score, costPerRow(mixture), first, (median) =>
-    explainable ? explainGraph(encoder, mixture, median) : undefined
+    explainable ? explainGraph(stage, median) : undefined
   )
   const deep =
     others === undefined

@@ -65,7 +65,8 @@ export const trimmed = async (
       signal,
       progress
     })
-    return (await runGraph(scoreGraph(encoder, mixture), table, "energy", 1, signal)).rows
+    const stage = { encoder, mixture, noveltyLeast: 0 }
+    return (await runGraph(scoreGraph(stage), table, "energy", 1, signal)).rows
   }
   const first = ranks(await byEnergy())
   const second = ranks(await scoreForest(growForest(encoded, makeRandom(seed, 2)), encoded))

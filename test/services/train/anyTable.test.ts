@@ -182,7 +182,7 @@ describe("a row's score", () => {
           "full"
         )
         const [same, other] = (yield* score("c,x\n7,0\n8,0\n")).map((line) => Number(line.split(",")[0]))
-        expect(other).toBeGreaterThan(same + 0.5)
+        expect(other).toBeGreaterThan(same + 1)
       })
   )
 

@@ -1,7 +1,14 @@
 import { Tensor } from "onnxruntime-node"
 import { beforeAll, describe, expect, it } from "vitest"
 import { quantile } from "../../../src/services/train/calibrate.ts"
-import { encodeInGraph, fitEncoder, type InputColumn } from "../../../src/services/train/encoder.ts"
+import {
+  type Encoder,
+  encodeInGraph,
+  fitEncoder,
+  type InputColumn,
+  noveltyNats,
+  weighNovelties
+} from "../../../src/services/train/encoder.ts"
 import { GraphBuilder } from "../../../src/services/train/graph.ts"
 import { cluster } from "../../../src/services/train/kmeans.ts"
 import { encoderGraph, makeMixture, scoreGraph } from "../../../src/services/train/mixture.ts"
@@ -54,9 +61,10 @@ describe("the encoder in the graph", () => {
       "level",
       "missing"
     ])
+    // One value, a missing one, is one row's alone; no row lacked the second number.
     expect(encoder.novelties).toEqual([
-      { feature: 2, source: "level", level: -1 },
-      { feature: 1, source: "missing", level: 0 }
+      { feature: 2, source: "unseen", level: 0, once: 1, nats: Math.log(6) },
+      { feature: 1, source: "missing", level: 0, once: 0, nats: Math.log(6) }
     ])
     const session = await openSession(encoderGraph(encoder))
     const z = (await runTable(session, of, "encoded", encoder.columns.length)).rows
@@ -98,6 +106,54 @@ describe("the encoder in the graph", () => {
   })
 })
 
+describe("what a novelty is worth", () => {
+  const nats = (encoder: Encoder) => [...noveltyNats(encoder, 0)]
+  const constants = (count: number, width: number): Table => ({
+    rows: Float32Array.from({ length: count * (width + 1) }, (_, at) =>
+      at % (width + 1) === 0 ? Math.floor(at / (width + 1)) : 7
+    ),
+    count,
+    width: width + 1
+  })
+  const numbers = (width: number) => Array.from({ length: width }, () => number)
+
+  it("is as rare as anything that as many rows never did: the more ways there are, the less", () => {
+    // A column that varies and is never missing, and one, or a hundred, that are constant and never missing.
+    for (const [width, ways] of [
+      [1, 3],
+      [100, 201]
+    ] as const) {
+      const encoder = fitEncoder(constants(999, width), numbers(width + 1))
+      expect(encoder.novelties).toHaveLength(ways)
+      for (const one of nats(encoder)) expect(one).toBeCloseTo(-Math.log(1 - Math.exp(-ways / 1_000)), 5)
+    }
+  })
+
+  it("is less of a value that none had where many values were had once", () => {
+    const codes = (once: number): Table => ({
+      rows: Float32Array.from({ length: 99 }, (_, row) => (row < once ? 10 + row : row % 3)),
+      count: 99,
+      width: 1
+    })
+    const category = [{ kind: "category", log: false } as const]
+    expect(nats(fitEncoder(codes(1), category))[0]).toBeCloseTo(-Math.log(1 - Math.exp(-0.01)), 5)
+    expect(nats(fitEncoder(codes(20), category))[0]).toBeCloseTo(-Math.log(1 - Math.exp(-0.2)), 5)
+  })
+
+  it("is half by the rows that were left out as suspect", () => {
+    const kept = constants(999, 1)
+    const encoder = fitEncoder(kept, numbers(2))
+    const all: Table = {
+      rows: Float32Array.from([...kept.rows, ...Array.from({ length: 100 }, () => [5, 8]).flat()]),
+      count: 1_099,
+      width: 2
+    }
+    const [differs] = weighNovelties(encoder, all).novelties
+    expect(differs).toMatchObject({ feature: 1, source: "differs" })
+    expect(differs.nats).toBeCloseTo((Math.log(1_000) + Math.log(1_100 / 100)) / 2, 9)
+  })
+})
+
 describe("the free energy in the graph", () => {
   it("is the mixture's, computed in double precision", async () => {
     const encoder = fitEncoder(table, inputs)
@@ -107,7 +163,7 @@ describe("the free energy in the graph", () => {
     const clusters = await cluster(encoded, 40, makeRandom(1), { iterations: 5 })
     const mixture = makeMixture(clusters, width, 1e-3)
     expect(mixture.weights.reduce((sum, weight) => sum + weight, 0)).toBeCloseTo(1, 9)
-    const energies = await energiesOf(scoreGraph(encoder, mixture), table)
+    const energies = await energiesOf(scoreGraph({ encoder, mixture, noveltyLeast: 0 }), table)
     for (let row = 0; row < 200; row++) {
       const logits = Array.from({ length: mixture.count }, (_, k) => {
         let squares = 0

@@ -1,6 +1,7 @@
 import { Tensor } from "onnxruntime-node"
 import { beforeAll, describe, expect, it } from "vitest"
 import { pvalueOf, quantile } from "../../../src/services/train/calibrate.ts"
+import { noveltyNats } from "../../../src/services/train/encoder.ts"
 import {
   fitCurves,
   fusedEnergies,
@@ -92,14 +93,38 @@ describe("the energies as one graph", () => {
     }
   })
 
-  it("fuse to the weighted sum of their surprises, in double precision", async () => {
-    const curves = fitCurves(energies.subarray(0, 400 * MEMBERS), z.width)
-    const fused = await energiesOf(fusedScoreGraph(members, curves), table)
-    fusedEnergies(curves, energies).forEach((expected, row) => {
-      expect(Math.abs(fused[row] - expected)).toBeLessThan(1e-4)
-      expect(Math.abs(fused[row] / expected - 1)).toBeLessThan(1e-5)
+  /** As its rows are, a new category, a constant that moved, both. */
+  const news: Table = {
+    rows: Float32Array.from([-4, 4, 0, 7, 0, -4, 4, -1, 7, 0, -4, 4, 0, 8, 0, -4, 4, 5, 8, 0]),
+    count: 4,
+    width: 5
+  }
+
+  it("have what a row does that none did as a member of their own, which no other sees", async () => {
+    const found = (await runGraph(membersGraph(members), news, "energies", MEMBERS)).rows
+    const nats = noveltyNats(members.encoder, 0)
+    const at = (source: string) => nats[members.encoder.novelties.findIndex((one) => one.source === source)]
+    const novelty = [0, 1, 2, 3].map((row) => found[row * MEMBERS + 4])
+    const expected = [0, at("unseen"), at("differs"), at("unseen") + at("differs")]
+    novelty.forEach((value, row) => {
+      expect(Math.abs(value - expected[row])).toBeLessThan(1e-5)
     })
+    expect(found.slice(2 * MEMBERS, 3 * MEMBERS - 1)).toEqual(found.slice(0, MEMBERS - 1))
   })
+
+  it.each(["rows that train", "rows with news"])(
+    "fuse to the weighted sum of their surprises, in double precision: %s",
+    async (which) => {
+      const curves = fitCurves(energies.subarray(0, 400 * MEMBERS), z.width)
+      const of = which === "rows with news" ? news : table
+      const fused = await energiesOf(fusedScoreGraph(members, curves), of)
+      const found = (await runGraph(membersGraph(members), of, "energies", MEMBERS)).rows
+      fusedEnergies(curves, found).forEach((expected, row) => {
+        expect(Math.abs(fused[row] - expected)).toBeLessThan(1e-4)
+        expect(Math.abs(fused[row] / expected - 1)).toBeLessThan(1e-5)
+      })
+    }
+  )
 })
 
 describe("a trained model of all energies", () => {
@@ -181,6 +206,25 @@ describe("a trained model of all energies", () => {
       if (shares.filter((share) => share > shares[feature]).length < 2) found++
     })
     expect(found / count).toBeGreaterThanOrEqual(0.9)
+  })
+
+  it("lets a new category or a constant that moved stand out, and names it", async () => {
+    const rows = Float32Array.from([-4, 4, 0, 7, 0, -4, 4, -1, 7, 0, -4, 4, 0, 8, 0])
+    const session = await openSession(deep.explain as Uint8Array)
+    const answer = await session.run({ rows: new Tensor("float32", rows, [3, 5]) })
+    await session.release()
+    const energy = answer["energy"].data as Float32Array
+    const contributions = answer["contributions"].data as Float32Array
+    for (const [row, feature] of [
+      [1, 2],
+      [2, 3]
+    ]) {
+      // What 1,600 rows never did, in one of six ways: four columns missing, a constant moved, a new category.
+      expect(energy[row]).toBeGreaterThan(energy[0] + 4)
+      expect(pvalueOf(deep.calibration, energy[row])).toBeLessThan(0.05)
+      const shares = [...contributions.subarray(row * 5, row * 5 + 5)]
+      expect(shares.indexOf(Math.max(...shares))).toBe(feature)
+    }
   })
 
   it("stops when told to, also in the middle of a network", async () => {
