@@ -2,7 +2,7 @@
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { Kafka as KafkaJs, logLevel } from "kafkajs"
-import { ALERT_TOPIC } from "../src/actors/cell/Emitter.ts"
+import { ALERT_TOPIC } from "../src/schema/verdict/alertCloudEvent.ts"
 import { chaosStream } from "../test/support/chaosStream.ts"
 import { seeded } from "../test/support/folding.ts"
 import { type RegionOptions, type RegionWorld, startRegion } from "../test/support/region.ts"

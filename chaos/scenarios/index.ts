@@ -34,7 +34,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
 ]
 
 /** The most telling ones, which the test suite plays in one region. */
-export const short: ReadonlyArray<string> = ["kill", "freeze", "rolling", "scale", "database"]
+export const short: ReadonlyArray<string> = ["kill", "freeze", "database"]
 
 export const absent: ReadonlyArray<AbsentScenario> = [
   {

@@ -42,10 +42,11 @@ export const kill: RegionScenario = {
       const had = (await stage.owners()).get(victim) ?? []
       await stage.last(stage.chance() * 1_000)
       const at = await stage.inject(`SIGKILL ${victim}`, () => stage.runner(victim).kill9())
-      await stage.observe(`${victim} is gone`, async () =>
-        processState(stage.runner(victim).pid) === "gone" ? true : undefined
-      )
       await stage.recovered({ what: `SIGKILL ${victim}`, at, partitions: had, within: 5_000 })
+      await stage.observe(`the other tells that ${victim} is gone and has no cell`, async () => {
+        const told = await ask(stage.runner(victim === "a" ? "b" : "a"), `/v1/runners/${victim}`)
+        return told.state === "gone" && told.cells.length === 0 ? true : undefined
+      })
       await startAgain(stage, victim)
     }
     await even(stage, 2)
