@@ -1,5 +1,5 @@
-// Emits JavaScript for src/ and bench/ into dist/; types are checked by `npm run typecheck`, not here.
-// dist/ mirrors the tree below src/ (dist/main.js) and keeps bench/ beside it (dist/bench/).
+// Emits JavaScript for src/, bench/ and chaos/ into dist/; types are checked by `npm run typecheck`, not here.
+// dist/ mirrors the tree below src/ (dist/main.js) and keeps bench/ and chaos/ beside it (dist/bench/, dist/chaos/).
 import { createHash } from "node:crypto"
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { dirname, join, relative } from "node:path"
@@ -22,12 +22,25 @@ const walk = (dir) =>
 
 const sources = [
   ...walk(join(root, "src")).map((file) => [file, join(out, relative(join(root, "src"), file))]),
-  ...walk(join(root, "bench")).map((file) => [file, join(out, "bench", relative(join(root, "bench"), file))]),
-  // Benches start the same broker, database and runners that tests do; the simulation is also a program of its own.
+  // Benches and chaos start the same broker, database and runners that tests do; the simulation is also a program of its own.
   ...[
-    ...["folding", "kafka", "postgres", "probeStream", "region", "runner", "stateOf"].map((name) =>
-      join(root, "test", "support", `${name}.ts`)
-    ),
+    ...walk(join(root, "bench")),
+    ...walk(join(root, "chaos")),
+    ...[
+      ...[
+        "badCorpus",
+        "cellFiles",
+        "chaosModel",
+        "chaosStream",
+        "folding",
+        "kafka",
+        "postgres",
+        "probeStream",
+        "recompute",
+        "region"
+      ],
+      ...["regionDatabase", "runner", "stateOf"]
+    ].map((name) => join(root, "test", "support", `${name}.ts`)),
     ...walk(join(root, "test", "simulation")).filter((file) => !file.endsWith(".test.ts"))
   ].map((file) => [file, join(out, relative(root, file))])
 ]
@@ -40,7 +53,7 @@ const compilerOptions = {
   inlineSourceMap: false
 }
 
-// bench/ and test/ sit beside src/ in the repository and below it in dist/, so "../src/x.ts" becomes "../x.js".
+// bench/, chaos/ and test/ sit beside src/ in the repository and below it in dist/, so "../src/x.ts" becomes "../x.js".
 const rewrite = (code, beside) =>
   code.replace(
     /((?:from|import)\s*\(?\s*["'])(\.{1,2}\/[^"']+?)\.ts(["'])/g,

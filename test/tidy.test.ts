@@ -16,6 +16,7 @@ const src = readSources(root, "src")
 const consoleUi = readSources(root, "console")
 const tests = readSources(root, "test")
 const bench = readSources(root, "bench")
+const chaos = readSources(root, "chaos")
 
 const tidy = (findings: ReadonlyArray<Finding>) => expect(findings.map(describeFinding)).toEqual([])
 const sample = (files: Readonly<Record<string, string>>): ReadonlyArray<Source> =>
@@ -239,7 +240,7 @@ describe("size", () => {
 })
 
 describe("left-overs", () => {
-  it("are none", () => tidy(leftOvers([...src, ...consoleUi, ...tests, ...bench])))
+  it("are none", () => tidy(leftOvers([...src, ...consoleUi, ...tests, ...bench, ...chaos])))
 
   it.each([
     ["src/x.ts", "// TODO later"],

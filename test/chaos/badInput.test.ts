@@ -7,6 +7,7 @@ import { Effect } from "effect"
 import { Kafka as KafkaJs, logLevel } from "kafkajs"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { KafkaLog } from "../../src/services/ingest/KafkaLog.ts"
+import { badCorpus, bytesOf } from "../support/badCorpus.ts"
 import { appendEmbedded, readEmbedded, readTopic } from "../support/cellFiles.ts"
 import { chaosStream, T0 } from "../support/chaosStream.ts"
 import { produceWithJava } from "../support/javaProducer.ts"
@@ -37,36 +38,6 @@ const good = (more: Readonly<Record<string, unknown>> = {}) => {
     ...more
   })
 }
-const event = (inside: string) => `{"device":"d1","ts":${T0},${inside}}`
-
-/** F16 and F17, each with the reason that it must get. */
-const corpus: ReadonlyArray<readonly [name: string, reason: string, value: string | Uint8Array | null]> = [
-  ["cut JSON", "bad-json", '{"device":"d1","ts":'],
-  ["not JSON", "bad-json", "device=d1 load=3"],
-  ["bad UTF-8", "bad-utf8", Uint8Array.of(0x7b, 0x22, 0xc3, 0x28, 0x22, 0x3a, 0x31, 0x7d)],
-  ["a duplicate key", "duplicate-key", event('"load":1,"load":2')],
-  ["a duplicate key, one escaped", "duplicate-key", event('"load":1,"lo\\u0061d":2')],
-  ["10^5 levels", "too-deep", event(`"x":${"[".repeat(100_000)}${"]".repeat(100_000)}`)],
-  ["10^5 levels that never close", "too-deep", event(`"x":${'{"a":'.repeat(100_000)}`)],
-  ["a device by its prototype alone", "missing-device", `{"__proto__":{"device":"d1"},"ts":${T0}}`],
-  ["NaN", "bad-json", event('"load":NaN')],
-  ["Infinity", "bad-json", event('"load":-Infinity')],
-  ["1e999", "number-out-of-range", event('"load":1e999')],
-  ["2^53 + 1", "unsafe-integer", event('"load":9007199254740993')],
-  ["a byte order mark", "byte-order-mark", `\uFEFF${event('"load":1')}`],
-  ["no bytes", "empty", new Uint8Array(0)],
-  ["a tombstone", "tombstone", null],
-  ["an array", "not-an-object", `[${event('"load":1')}]`],
-  ["a text for a number", "wrong-type", event('"load":"12"')],
-  ["no time", "missing-time", '{"device":"d1","load":1}'],
-  ["a device of 600 bytes", "bad-device", `{"device":"${"x".repeat(600)}","ts":${T0}}`],
-  ["1.1 MB", "too-large", event(`"note":"${"x".repeat(1_100_000)}"`)],
-  ["10 MB", "too-large", event(`"note":"${"x".repeat(10_000_000)}"`)],
-  ["10^6 fields", "too-large", event(Array.from({ length: 1_000_000 }, (_, n) => `"f${n}":${n}`).join(","))]
-]
-const bytesOf = (value: string | Uint8Array | null) =>
-  typeof value === "string" ? utf8.encode(value) : value
-
 /** Resident memory of a process, bytes; 0 where the system does not say. */
 const residentBytes = (pid: number): number => {
   try {
@@ -111,7 +82,7 @@ const badInputSuite = (open: () => Way) => {
     timeout: 120_000
   }, async () => {
     const way = open()
-    const values = corpus.flatMap(([, , value]) => [utf8.encode(good()), bytesOf(value)])
+    const values = badCorpus.flatMap(([, , value]) => [utf8.encode(good()), bytesOf(value)])
     // Large ones alone: a producer's request has its own limit.
     let first = -1
     const before = await cell(way)
@@ -126,9 +97,9 @@ const badInputSuite = (open: () => Way) => {
     accounted(status)
     const letters = await letterAt(
       way,
-      corpus.map((_, i) => first + 2 * i + 1)
+      badCorpus.map((_, i) => first + 2 * i + 1)
     )
-    for (const [i, [name, reason, value]] of corpus.entries()) {
+    for (const [i, [name, reason, value]] of badCorpus.entries()) {
       const offset = first + 2 * i + 1
       const letter = letters.get(offset)
       const original = bytesOf(value) ?? new Uint8Array(0)

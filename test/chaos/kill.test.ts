@@ -1,5 +1,5 @@
 // F1, F33: a runner that is killed again and again says in the end what an undisturbed one says. I1 I2 I3 I4 I9.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { SqlClient } from "@effect/sql"
@@ -17,6 +17,7 @@ import {
   rewind,
   writeEmbedded
 } from "../support/cellFiles.ts"
+import { trainChaosModel } from "../support/chaosModel.ts"
 import {
   badRecords,
   type ChaosEvent,
@@ -44,7 +45,7 @@ const SEED = Number(process.env["CHAOS_SEED"] ?? 20_251)
 const MINUTES_4 = 240_000
 
 const root = mkdtempSync(join(tmpdir(), "groundstate-chaos-"))
-const bundle = join(root, "bundle")
+let bundle = ""
 let digest = ""
 
 const settings = {
@@ -54,27 +55,7 @@ const settings = {
 }
 
 beforeAll(() => {
-  const next = makeEvents(1, { clean: true })
-  const input = join(root, "train.jsonl")
-  writeFileSync(input, Array.from({ length: 4_000 }, () => `${next().json}\n`).join(""))
-  const stream = join(root, "flows.yaml")
-  writeFileSync(stream, JSON.stringify(chaosStream))
-  const trained = command(
-    ...[
-      "train",
-      "--stream",
-      stream,
-      "--features",
-      "device",
-      "--input",
-      input,
-      "--output",
-      bundle,
-      "--format",
-      "json"
-    ]
-  )
-  if (trained.code !== 0) throw new Error(trained.stderr)
+  bundle = trainChaosModel(root)
 }, 120_000)
 // With CHAOS_KEEP=1 the folders stay, to be looked into.
 afterAll(() => {

@@ -5,6 +5,7 @@ import { SqlClient } from "@effect/sql"
 import { SqliteClient } from "@effect/sql-sqlite-node"
 import { Effect, Layer } from "effect"
 import { restoreCell } from "../../src/actors/cell/CellPersistence.ts"
+import type { RecordBatch } from "../../src/schema/event/Batch.ts"
 import type { StreamPlan } from "../../src/schema/stream/StreamPlan.ts"
 import { EmbeddedLog } from "../../src/services/ingest/EmbeddedLog.ts"
 import { EventLog } from "../../src/services/ingest/EventLog.ts"
@@ -23,6 +24,31 @@ export interface LoggedRecord {
 const embedded = (folder: string) =>
   EmbeddedLog.layer({ filename: join(folder, "log.db"), synchronous: "normal" })
 
+/** Reads a partition from its earliest record to its present end, batch by batch; answers the end. */
+export const eachBatch = (topic: string, partition: number, take: (batch: RecordBatch) => void) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const log = yield* EventLog
+      const reader = yield* log.open({
+        topic,
+        partition,
+        offset: "earliest",
+        epoch: 0,
+        stream: "test",
+        fetchBytesMax: 4 * 1_048_576
+      })
+      const { end } = yield* reader.bounds
+      let next = 0
+      while (next < end) {
+        const batch = yield* reader.fetch(5_000)
+        if (batch === undefined) return yield* Effect.dieMessage(`no records from ${next} on`)
+        take(batch)
+        next = batch.nextOffset
+      }
+      return end
+    })
+  )
+
 /** Everything that a topic holds, partition by partition; whatever a reader cannot decode is left out. */
 export const readTopic = (topic: string) =>
   Effect.gen(function* () {
@@ -31,34 +57,17 @@ export const readTopic = (topic: string) =>
     const records: Array<LoggedRecord> = []
     const ends: Array<number> = []
     for (let partition = 0; partition < partitions; partition++) {
-      yield* Effect.scoped(
-        Effect.gen(function* () {
-          const reader = yield* log.open({
-            topic,
+      const end = yield* eachBatch(topic, partition, (batch) => {
+        for (let row = 0; row < batch.count; row++) {
+          records.push({
             partition,
-            offset: "earliest",
-            epoch: 0,
-            stream: "test",
-            fetchBytesMax: 4 * 1_048_576
+            offset: batch.offsets[row],
+            timestamp: batch.timestamps[row],
+            value: batch.starts[row] < 0 ? null : batch.bytes.slice(batch.starts[row], batch.ends[row])
           })
-          const { end } = yield* reader.bounds
-          ends.push(end)
-          let next = 0
-          while (next < end) {
-            const batch = yield* reader.fetch(5_000)
-            if (batch === undefined) return yield* Effect.dieMessage(`no records from ${next} on`)
-            for (let row = 0; row < batch.count; row++) {
-              records.push({
-                partition,
-                offset: batch.offsets[row],
-                timestamp: batch.timestamps[row],
-                value: batch.starts[row] < 0 ? null : batch.bytes.slice(batch.starts[row], batch.ends[row])
-              })
-            }
-            next = batch.nextOffset
-          }
-        })
-      )
+        }
+      })
+      ends.push(end)
     }
     return { records, ends }
   })
@@ -140,18 +149,16 @@ export const rewind = async (from: string, to: string, options: { readonly log: 
   await Effect.runPromise(empty.pipe(Effect.provide(SqliteClient.layer({ filename: join(to, "log.db") }))))
 }
 
-/** The state of every cell of a stopped runner, as its last checkpoint has it. */
+/** The state of every cell, as its last checkpoint in the database has it. */
+export const restoredStates = (plan: StreamPlan, partitions: number, settings: RunnerConfig) =>
+  Effect.forEach(
+    Array.from({ length: partitions }, (_, partition) => partition),
+    (partition) =>
+      Effect.map(restoreCell({ stream: plan.stream, partition }, plan, 0), (restored) =>
+        stateOf(restored.core)
+      )
+  ).pipe(Effect.provide(SqlCheckpoint.layer), Effect.provide(Layer.succeed(Settings, settings)))
+
+/** The same of a stopped runner with a file of its own. */
 export const checkpointed = (folder: string, plan: StreamPlan, partitions: number, settings: RunnerConfig) =>
-  Effect.runPromise(
-    Effect.forEach(
-      Array.from({ length: partitions }, (_, partition) => partition),
-      (partition) =>
-        Effect.map(restoreCell({ stream: plan.stream, partition }, plan, 0), (restored) =>
-          stateOf(restored.core)
-        )
-    ).pipe(
-      Effect.provide(SqlCheckpoint.layer),
-      Effect.provide(database(folder)),
-      Effect.provide(Layer.succeed(Settings, settings))
-    )
-  )
+  Effect.runPromise(restoredStates(plan, partitions, settings).pipe(Effect.provide(database(folder))))

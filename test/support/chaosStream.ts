@@ -39,7 +39,9 @@ export const chaosStream = {
   ]
 } as const
 
-export const chaosPlan = planStream(Schema.decodeUnknownSync(StreamDefinition)(chaosStream))
+export const planOfChaos = (definition: unknown) =>
+  planStream(Schema.decodeUnknownSync(StreamDefinition)(definition))
+export const chaosPlan = planOfChaos(chaosStream)
 
 export interface ChaosEvent {
   readonly id: string
@@ -48,7 +50,8 @@ export interface ChaosEvent {
 }
 
 const utf8 = new TextEncoder()
-export const partitionOfDevice = (device: string): number => partitionOf(utf8.encode(device), PARTITIONS)
+export const partitionOfDevice = (device: string, partitions = PARTITIONS): number =>
+  partitionOf(utf8.encode(device), partitions)
 
 /** Records that no decoder may take, whatever the partition. */
 export const badRecords: ReadonlyArray<Uint8Array> = [
@@ -66,25 +69,32 @@ export const badRecords: ReadonlyArray<Uint8Array> = [
  */
 export const makeEvents = (
   seed: number,
-  options: { readonly clean?: boolean; readonly stepMillis?: number } = {}
+  options: {
+    readonly clean?: boolean
+    readonly stepMillis?: number
+    /** When event time begins, epoch ms. */
+    readonly from?: number
+    readonly devices?: number
+    readonly partitions?: number
+  } = {}
 ) => {
   const chance = seeded(seed)
-  const { clean = false, stepMillis = 40 } = options
+  const { clean = false, devices = DEVICES, from = T0, partitions = PARTITIONS, stepMillis = 40 } = options
   const recent: Array<ChaosEvent> = []
   let n = 0
   const normal = () => Math.sqrt(-2 * Math.log(1 - chance())) * Math.cos(2 * Math.PI * chance())
   return (): ChaosEvent => {
     n++
     if (!clean && recent.length > 50 && chance() < 0.02) return recent[Math.floor(chance() * recent.length)]
-    const d = Math.floor(chance() * DEVICES)
+    const d = Math.floor(chance() * devices)
     const device = `d${d}`
     const late = !clean && chance() < 0.01 ? 30_000 : Math.floor(chance() * 500)
     const kinds = ["idle", "run", "service"]
     const event = {
       device,
-      ts: T0 + n * stepMillis - late,
+      ts: Math.floor(from + n * stepMillis) - late,
       id: `e-${seed}-${n}`,
-      load: 10 + d + normal(),
+      load: 10 + (d % DEVICES) + normal(),
       bytes: Math.round(1_000 * Math.exp(0.3 * normal())),
       kind: kinds[Math.floor(chance() * 2.05)]
     }
@@ -97,7 +107,11 @@ export const makeEvents = (
       const other = recent.find((one) => one.json.includes(`"device":"${device}"`))
       if (other !== undefined) event.id = other.id
     }
-    const made = { id: event.id, partition: partitionOfDevice(device), json: JSON.stringify(event) }
+    const made = {
+      id: event.id,
+      partition: partitionOfDevice(device, partitions),
+      json: JSON.stringify(event)
+    }
     recent.push(made)
     if (recent.length > 400) recent.shift()
     return made

@@ -19,6 +19,8 @@ const jars = join(cache, "lib")
 
 export interface Kafka {
   readonly brokers: ReadonlyArray<string>
+  /** Where relays pass on to. */
+  readonly relayed: ReadonlyArray<number>
   readonly pid: number
   /** Ends the broker in order and removes its folder. */
   readonly stop: () => Promise<void>
@@ -112,19 +114,31 @@ const exited = (child: ChildProcess) =>
     ? Promise.resolve()
     : new Promise<void>((resolve) => child.once("exit", () => resolve()))
 
-/** Starts a broker in an empty folder and waits until it serves; about 2 s. `settings` are broker properties. */
-export const startKafka = async (settings: Readonly<Record<string, string>> = {}): Promise<Kafka> => {
+/**
+ * Starts a broker in an empty folder and waits until it serves; about 2 s. `settings` are broker properties. `relays`
+ * are ports of others that pass on what comes to `relayed`, in the same order: who asks there is told these addresses.
+ */
+export const startKafka = async (
+  settings: Readonly<Record<string, string>> = {},
+  relays: ReadonlyArray<number> = []
+): Promise<Kafka> => {
   if (!kafkaAvailable()) throw new Error(howToGetKafka)
   const folder = mkdtempSync(join(tmpdir(), "groundstate-kafka-"))
   const [port, controllerPort] = [await freePort(), await freePort()]
+  const relayed = await Promise.all(relays.map(freePort))
+  const named = (ports: ReadonlyArray<number>) =>
+    ports.map((one, i) => `,RELAY${i}://127.0.0.1:${one}`).join("")
   const properties = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.quorum.voters": `1@127.0.0.1:${controllerPort}`,
-    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
-    "advertised.listeners": `PLAINTEXT://127.0.0.1:${port}`,
+    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}${named(relayed)}`,
+    "advertised.listeners": `PLAINTEXT://127.0.0.1:${port}${named(relays)}`,
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "listener.security.protocol.map": ["PLAINTEXT", "CONTROLLER", ...relays.map((_, i) => `RELAY${i}`)]
+      .map((name) => `${name}:PLAINTEXT`)
+      .join(","),
+    "inter.broker.listener.name": "PLAINTEXT",
     "log.dirs": join(folder, "data"),
     "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "4",
@@ -193,6 +207,7 @@ export const startKafka = async (settings: Readonly<Record<string, string>> = {}
   process.once("exit", atExit)
   return {
     brokers: [`127.0.0.1:${port}`],
+    relayed,
     get pid() {
       return child.pid ?? -1
     },

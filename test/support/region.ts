@@ -9,6 +9,29 @@ export interface RegionOptions {
   readonly folder: string
   readonly stream: Readonly<Record<string, unknown>>
   readonly settings?: Readonly<Record<string, unknown>>
+  /** Further broker properties. */
+  readonly brokerSettings?: Readonly<Record<string, string>>
+  /** See `startKafka`. */
+  readonly relays?: ReadonlyArray<number>
+  /** What runner `name` is told in place of `given`, and in which environment it runs. */
+  readonly runnerOf?: (name: string, given: RunnerGiven, world: RunnerPlaces) => Promise<RunnerPlace>
+}
+
+/** What all runners of a region are told. */
+export interface RunnerGiven {
+  readonly database: string
+  readonly brokers: ReadonlyArray<string>
+  readonly cluster: Readonly<Record<string, unknown>> & { readonly port: number }
+}
+
+export interface RunnerPlaces {
+  readonly kafka: Kafka
+  readonly postgres: Postgres
+}
+
+export interface RunnerPlace {
+  readonly given: RunnerGiven
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 export interface RegionWorld {
@@ -22,8 +45,9 @@ export interface RegionWorld {
   readonly stop: () => Promise<void>
 }
 
-export const startRegion = async ({ folder, stream, settings = {} }: RegionOptions): Promise<RegionWorld> => {
-  const [kafka, postgres] = await Promise.all([startKafka(), startPostgres()])
+export const startRegion = async (options: RegionOptions): Promise<RegionWorld> => {
+  const { brokerSettings, folder, relays, runnerOf, settings = {}, stream } = options
+  const [kafka, postgres] = await Promise.all([startKafka(brokerSettings, relays), startPostgres()])
   const database = await postgres.database()
   const runners = new Map<string, RunnerProcess>()
   const ports = new Map<string, number>()
@@ -40,21 +64,23 @@ export const startRegion = async ({ folder, stream, settings = {} }: RegionOptio
     start: async (name) => {
       const port = ports.get(name) ?? (await freePort())
       ports.set(name, port)
+      const usual: RunnerGiven = { database, brokers: kafka.brokers, cluster: { port } }
+      const { environment, given } = (await runnerOf?.(name, usual, { kafka, postgres })) ?? { given: usual }
       const config = writeConfig(
         join(folder, name),
         {
           region: "test",
           role: "region",
           runner: name,
-          log: { kind: "kafka", kafka: { brokers: kafka.brokers } },
-          database: { kind: "postgres", postgres: { url: database } },
-          cluster: { port },
+          log: { kind: "kafka", kafka: { brokers: given.brokers } },
+          database: { kind: "postgres", postgres: { url: given.database } },
+          cluster: given.cluster,
           telemetry: { logLevel: "warning" },
           ...settings
         },
         [stream]
       )
-      const runner = await startRunner(config)
+      const runner = await startRunner(config, environment)
       runners.set(name, runner)
       return runner
     },

@@ -33,25 +33,36 @@ export const freePort = () =>
 
 const pause = (millis: number) => new Promise<void>((resolve) => setTimeout(resolve, millis))
 
-/** Asks again and again until the answer is not undefined; says what was waited for when the time is over. */
+const TICK_MILLIS = 100
+
+/**
+ * Asks again and again until the answer is not undefined; says what was waited for when the time is over. Only time in
+ * which this process runs counts: where the machine stands still, what is waited for stands still too.
+ */
 export const until = async <A>(
   what: string,
   ask: () => Promise<A | undefined>,
   deadlineMillis = 60_000
 ): Promise<A> => {
-  const deadline = performance.now() + deadlineMillis
+  let waited = 0
+  const ticking = setInterval(() => {
+    waited += TICK_MILLIS
+  }, TICK_MILLIS)
   let last = ""
-  for (;;) {
-    try {
-      const answer = await ask()
-      if (answer !== undefined) return answer
-      last = "not yet"
-    } catch (cause) {
-      last = String(cause)
+  try {
+    for (;;) {
+      try {
+        const answer = await ask()
+        if (answer !== undefined) return answer
+        last = "not yet"
+      } catch (cause) {
+        last = String(cause)
+      }
+      if (waited > deadlineMillis) throw new Error(`waited ${deadlineMillis} ms for ${what}; last: ${last}`)
+      await pause(20)
     }
-    if (performance.now() > deadline)
-      throw new Error(`waited ${deadlineMillis} ms for ${what}; last: ${last}`)
-    await pause(20)
+  } finally {
+    clearInterval(ticking)
   }
 }
 

@@ -1,6 +1,6 @@
 // The event log on Kafka, through kafkajs: an idempotent producer, topics, and one reader per partition.
 import type { ConnectionOptions } from "node:tls"
-import { Cache, Context, Effect, Exit, Layer, Redacted, Runtime } from "effect"
+import { Cache, Context, Duration, Effect, Exit, Layer, Redacted, Runtime, Schedule } from "effect"
 import type { Admin, LogEntry, Message, Producer, RecordMetadata, SASLOptions } from "kafkajs"
 import { Partitioners } from "kafkajs"
 import { LogUnavailable } from "../../schema/error/IngestError.ts"
@@ -252,6 +252,15 @@ const make = (options: KafkaLogOptions) =>
       timeToLive: (exit) => (Exit.isSuccess(exit) ? limits.topicTtlMillis : 0)
     })
 
+    /** Another runner may have made the topic a moment ago: then it is there before the broker tells of it. */
+    const untilTold = <A>(work: Effect.Effect<A, LogUnavailable>) =>
+      Effect.retry(work, {
+        while: ({ detail }) => detail.includes("does not host this topic"),
+        schedule: Schedule.spaced("50 millis").pipe(
+          Schedule.upTo(Duration.millis(limits.appendTimeoutMillis))
+        )
+      })
+
     /**
      * After a failure the producer is thrown away: its sequence numbers are in doubt, and a later batch that
      * reused one would be taken for a repetition and acknowledged without being stored.
@@ -317,7 +326,7 @@ const make = (options: KafkaLogOptions) =>
             })
           ),
           Effect.zipRight(counts.invalidate(topic), counts.get(topic))
-        ),
+        ).pipe(untilTold),
       partitions,
       append: (topic, records) =>
         records.length === 0

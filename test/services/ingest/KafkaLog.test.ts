@@ -1,6 +1,6 @@
 // The log on a real Kafka broker: the conformance suite, and what brokers and other clients do to a reader.
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Fiber, Layer } from "effect"
+import { Context, Effect, Fiber, Layer } from "effect"
 import { Kafka as KafkaJs, logLevel } from "kafkajs"
 import { afterAll, beforeAll } from "vitest"
 import { EventLog } from "../../../src/services/ingest/EventLog.ts"
@@ -32,6 +32,25 @@ describe.skipIf(!kafkaAvailable())("on a real broker", () => {
   const outside = () => new KafkaJs({ brokers: [...broker.brokers], logLevel: logLevel.NOTHING })
 
   eventLogSuite("Kafka", layer())
+
+  it.live("makes a topic once for several that ask at the same moment, and each is told its partitions", () =>
+    Effect.gen(function* () {
+      const logs = yield* Effect.all(
+        Array.from({ length: 4 }, () => Effect.map(Layer.build(Layer.fresh(layer())), Context.get(EventLog)))
+      )
+      // Connected before, so that they meet.
+      yield* Effect.forEach(logs, (log) => log.ping, { concurrency: "unbounded" })
+      for (let round = 0; round < 6; round++) {
+        const topic = `at-once-${round}`
+        const told = yield* Effect.forEach(
+          logs,
+          (log) => Effect.zipRight(log.ensureTopic(topic, 30), log.partitions(topic)),
+          { concurrency: "unbounded" }
+        )
+        expect(told).toEqual([30, 30, 30, 30])
+      }
+    }).pipe(Effect.scoped)
+  )
 
   /** Reads up to `end`, whatever lies there; batches may have no rows. */
   const readTo = (topic: string, end: number) =>
