@@ -4,33 +4,13 @@ import * as Reactivity from "@effect/experimental/Reactivity"
 import { SqlClient, SqlError, Statement } from "@effect/sql"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { Effect, Exit, Layer, type Scope } from "effect"
-
-/** What the thread is started with. */
-export interface SqliteStart {
-  /** Path of the file; its folder exists. */
-  readonly filename: string
-  /** What holds for its connection, as `busy_timeout = 1000`. */
-  readonly pragmas: ReadonlyArray<string>
-}
-
-export interface SqliteStatement {
-  readonly text: string
-  readonly values: ReadonlyArray<unknown>
-}
-
-export interface SqliteRequest {
-  readonly id: number
-  readonly statements: ReadonlyArray<SqliteStatement>
-  /** All of them in one transaction of their own. */
-  readonly atomic: boolean
-  /** Rows as lists of values. */
-  readonly lists: boolean
-}
-
-/** The rows of each statement, or why one of them failed. */
-export type SqliteReply =
-  | { readonly id: number; readonly answer: ReadonlyArray<ReadonlyArray<unknown>> }
-  | { readonly id: number; readonly failure: string }
+import {
+  NEVER_OPEN,
+  type SqliteReply,
+  type SqliteRequest,
+  type SqliteStart,
+  type SqliteStatement
+} from "./sqliteMessages.ts"
 
 type Answer = ReadonlyArray<ReadonlyArray<unknown>>
 type AskSqlite = (
@@ -72,13 +52,15 @@ const startThread = (workerData: SqliteStart) => {
     if (waiting.size === 0) worker.unref()
     resume?.(exit)
   }
-  worker.on("message", (reply: SqliteReply) =>
-    settle(reply.id, "answer" in reply ? Exit.succeed(reply.answer) : failed(reply.failure))
-  )
   const end = (why: string) => {
     ended ??= why
     for (const id of [...waiting.keys()]) settle(id, failed(ended))
   }
+  worker.on("message", (reply: SqliteReply) => {
+    if ("answer" in reply) settle(reply.id, Exit.succeed(reply.answer))
+    else if (reply.id === NEVER_OPEN) end(reply.failure)
+    else settle(reply.id, failed(reply.failure))
+  })
   worker.once("error", (cause) => end(cause.message))
   worker.once("exit", (code) => end(`the database's thread has ended with code ${code}`))
   const ask: AskSqlite = ({ statements, ...how }) =>
@@ -92,6 +74,7 @@ const startThread = (workerData: SqliteStart) => {
     })
   return {
     ask,
+    worker,
     alive: () => ended === undefined,
     close: Effect.async<void>((resume) => {
       if (ended !== undefined) return resume(Effect.void)
@@ -128,6 +111,8 @@ export interface SqliteThread {
   readonly atomically: (
     statements: ReadonlyArray<SqliteStatement>
   ) => Effect.Effect<ReadonlyArray<ReadonlyArray<unknown>>, SqlError.SqlError>
+  /** The thread as it is now: for tests, and for who looks. */
+  readonly worker: () => Worker
 }
 
 /**
@@ -144,7 +129,7 @@ export const makeSqliteThread = (
       return { ...thread, connection: connectionOf(thread.ask) }
     }
     let thread = start()
-    yield* Effect.addFinalizer(() => thread.close)
+    yield* Effect.addFinalizer(() => Effect.suspend(() => thread.close))
     const current = () => {
       if (!thread.alive()) thread = start()
       return thread
@@ -165,6 +150,7 @@ export const makeSqliteThread = (
     })
     return {
       sql,
+      worker: () => thread.worker,
       atomically: (statements) =>
         permit.withPermits(1)(Effect.suspend(() => current().ask({ statements, atomic: true, lists: false })))
     }

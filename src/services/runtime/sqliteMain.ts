@@ -2,13 +2,13 @@
 // event loop, and with it every request and every cell.
 import { createRequire } from "node:module"
 import { parentPort, workerData } from "node:worker_threads"
-import type { SqliteReply, SqliteRequest, SqliteStart } from "./SqliteThread.ts"
+import { NEVER_OPEN, type SqliteReply, type SqliteRequest, type SqliteStart } from "./sqliteMessages.ts"
 
-/** As much of the driver as is used here; it brings no types. */
+/** As much of the driver as is used here; it brings no types. A list binds as it is: one value alone would pass for names. */
 interface Prepared {
   readonly reader: boolean
-  all(...values: ReadonlyArray<unknown>): ReadonlyArray<unknown>
-  run(...values: ReadonlyArray<unknown>): unknown
+  all(values: ReadonlyArray<unknown>): ReadonlyArray<unknown>
+  run(values: ReadonlyArray<unknown>): unknown
   raw(on: boolean): void
 }
 interface Database {
@@ -25,15 +25,28 @@ const port = parentPort
 if (port === null) throw new Error("sqliteMain runs as a worker thread only")
 const { filename, pragmas } = workerData as SqliteStart
 const Sqlite: Driver = createRequire(import.meta.url)("better-sqlite3")
-const database = new Sqlite(filename)
-for (const pragma of pragmas) database.pragma(pragma)
-database.pragma("journal_mode = WAL")
+const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
+const open = (): Database | undefined => {
+  try {
+    const opened = new Sqlite(filename)
+    for (const pragma of pragmas) opened.pragma(pragma)
+    opened.pragma("journal_mode = WAL")
+    return opened
+  } catch (cause) {
+    // The driver's error does not survive its way as the thread's own.
+    const reply: SqliteReply = { id: NEVER_OPEN, failure: messageOf(cause) }
+    port.postMessage(reply)
+    port.close()
+    return undefined
+  }
+}
+const database = open()
 
 const prepared = new Map<string, Prepared>()
 const statementOf = (text: string): Prepared => {
   const known = prepared.get(text)
   if (known !== undefined) return known
-  const statement = database.prepare(text)
+  const statement = (database as Database).prepare(text)
   if (prepared.size >= PREPARED_MAX) prepared.delete(prepared.keys().next().value as string)
   prepared.set(text, statement)
   return statement
@@ -43,13 +56,13 @@ const statementOf = (text: string): Prepared => {
 const run = (text: string, values: ReadonlyArray<unknown>, lists: boolean): ReadonlyArray<unknown> => {
   const statement = statementOf(text)
   if (!statement.reader) {
-    statement.run(...values)
+    statement.run(values)
     return []
   }
-  if (!lists) return statement.all(...values)
+  if (!lists) return statement.all(values)
   statement.raw(true)
   try {
-    return statement.all(...values)
+    return statement.all(values)
   } finally {
     statement.raw(false)
   }
@@ -84,9 +97,9 @@ const blobsIn = (answer: ReadonlyArray<ReadonlyArray<unknown>>): Array<ArrayBuff
   return blobs
 }
 
-port.on("message", (request: SqliteRequest | "end") => {
+const take = (request: SqliteRequest | "end") => {
   if (request === "end") {
-    database.close()
+    database?.close()
     port.close()
     return
   }
@@ -97,7 +110,8 @@ port.on("message", (request: SqliteRequest | "end") => {
     blobs = blobsIn(answer)
     reply = { id: request.id, answer }
   } catch (cause) {
-    reply = { id: request.id, failure: cause instanceof Error ? cause.message : String(cause) }
+    reply = { id: request.id, failure: messageOf(cause) }
   }
   port.postMessage(reply, blobs)
-})
+}
+if (database !== undefined) port.on("message", take)
