@@ -376,14 +376,11 @@ export const EmbeddedLog = {
     Layer.scopedContext(
       make(options).pipe(
         Effect.catchTag("SqlError", (error) =>
-          Effect.fail(new LogUnavailable({ topic: "(all)", operation: "create", detail: sqlDetail(error) }))
-        ),
-        Effect.catchAllDefect((defect) =>
           Effect.fail(
             new LogUnavailable({
               topic: "(all)",
               operation: "create",
-              detail: `${options.filename} could not be opened: ${defect instanceof Error ? defect.message : defect}`
+              detail: `${options.filename} could not be opened: ${sqlDetail(error)}`
             })
           )
         )
