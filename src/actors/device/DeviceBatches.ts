@@ -11,7 +11,7 @@ import type { CellEpoch } from "../../services/state/Checkpoint.ts"
 import { DeviceChanges } from "../../services/state/DeviceChanges.ts"
 import { type AlertStep, type IncidentTiming, newDevice, passTime, takeAlerts } from "./deviceState.ts"
 
-/** Alerts, or devices, of one transaction: on SQLite nobody else reads or writes for about 50 µs each. */
+/** Alerts, or devices, of one transaction: on SQLite it holds the event loop for about 50 µs each. */
 export const BATCH_MAX = 32
 /** A batch follows the one before after this long, so that alerts which come one by one share a transaction. */
 const BATCH_SPACING_MILLIS = 100

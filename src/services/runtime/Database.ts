@@ -4,14 +4,10 @@ import { SqliteClient } from "@effect/sql-sqlite-node"
 import { Cause, Effect, Layer } from "effect"
 import { StorageUnavailable } from "../../schema/error/StorageError.ts"
 import { inPostgres, migrations } from "./migrations.ts"
-import { layerSqliteThread } from "./SqliteThread.ts"
 import { keepWalShort } from "./WalThread.ts"
 
-/** A database that no disk knows: nothing in it is waited for. */
-const IN_MEMORY = ":memory:"
-
 export interface DatabaseOptions {
-  /** Path of the SQLite file; its folder exists. `:memory:` keeps it in memory. */
+  /** Path of the SQLite file; its folder exists. */
   readonly filename: string
   /** `full` survives a power cut, `normal` a killed process. */
   readonly durability: "full" | "normal"
@@ -38,25 +34,20 @@ export const migrate = Effect.gen(function* () {
 })
 
 /**
- * SQLite on libsql, migrated. A file has a thread that runs its statements, one after the other: keep them short and
- * blobs bounded. Fails where the file can't be opened, or is no database.
+ * SQLite on libsql, migrated. Statements run on the event loop: keep them short and blobs bounded. Fails where
+ * the file can't be opened, or is no database.
  */
 export const layerSqlite = (options: DatabaseOptions): Layer.Layer<SqlClient.SqlClient, StorageUnavailable> =>
   Layer.scopedDiscard(
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
+      yield* sql.unsafe(`PRAGMA busy_timeout = ${options.busyTimeoutMillis}`)
+      yield* sql.unsafe(`PRAGMA synchronous = ${options.durability === "full" ? "FULL" : "NORMAL"}`)
       yield* migrate
       yield* keepWalShort(sql, options.filename)
     })
   ).pipe(
-    Layer.provideMerge(
-      options.filename === IN_MEMORY
-        ? SqliteClient.layer({ filename: IN_MEMORY })
-        : layerSqliteThread({
-            filename: options.filename,
-            pragmas: [`busy_timeout = ${options.busyTimeoutMillis}`, `synchronous = ${options.durability}`]
-          })
-    ),
+    Layer.provideMerge(SqliteClient.layer({ filename: options.filename })),
     // The driver throws what is wrong with the file itself; both ways of failing mean the same here.
     Layer.catchAllCause((cause) =>
       Layer.fail(

@@ -1,9 +1,9 @@
 // SQLite with its statements run by a thread: reads and commits wait for the disk there, and the event loop goes on.
 import { Worker } from "node:worker_threads"
-import * as Reactivity from "@effect/experimental/Reactivity"
+import type * as Reactivity from "@effect/experimental/Reactivity"
 import { SqlClient, SqlError, Statement } from "@effect/sql"
 import type { Connection } from "@effect/sql/SqlConnection"
-import { Effect, Exit, Layer, type Scope } from "effect"
+import { Effect, Exit, type Scope } from "effect"
 import {
   NEVER_OPEN,
   type SqliteReply,
@@ -155,10 +155,3 @@ export const makeSqliteThread = (
         permit.withPermits(1)(Effect.suspend(() => current().ask({ statements, atomic: true, lists: false })))
     }
   })
-
-/** The client alone, as a layer. */
-export const layerSqliteThread = (options: SqliteStart): Layer.Layer<SqlClient.SqlClient> =>
-  Layer.scoped(
-    SqlClient.SqlClient,
-    Effect.map(makeSqliteThread(options), ({ sql }) => sql)
-  ).pipe(Layer.provide(Reactivity.layer))
