@@ -1,7 +1,7 @@
 // Cells as a runner has them, in this process, with a log and a model that a test may tamper with.
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
-import { Effect, Layer, Logger, LogLevel, ManagedRuntime } from "effect"
+import { Effect, Layer, Logger, LogLevel, ManagedRuntime, Schedule } from "effect"
 import * as Cell from "../../src/actors/cell/Cell.ts"
 import { Models } from "../../src/actors/cell/Models.ts"
 import * as DeviceBatches from "../../src/actors/device/DeviceBatches.ts"
@@ -176,7 +176,11 @@ export const startWorld = async (
     command: (id, change) =>
       runtime.runPromise(
         Effect.flatMap(cell, (it) => it.Command({ command: CommandId.make(id), change })).pipe(
-          Effect.retry({ times: 200, while: (error) => error._tag === "CellUnavailable" })
+          Effect.retry({
+            times: 1_000,
+            schedule: Schedule.spaced("5 millis"),
+            while: (error) => error._tag === "CellUnavailable"
+          })
         )
       ),
     stop: () => runtime.dispose()

@@ -1,9 +1,9 @@
 // The event log in one SQLite file: Kafka's offsets and partitions for one process; appends are committed in groups.
 import * as Reactivity from "@effect/experimental/Reactivity"
-import type { Connection } from "@effect/sql/SqlConnection"
-import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { Clock, Context, Effect, Exit, Layer } from "effect"
 import { LogUnavailable } from "../../schema/error/IngestError.ts"
+import { makeSqliteThread } from "../runtime/SqliteThread.ts"
+import type { SqliteStatement } from "../runtime/sqliteMessages.ts"
 import { keepWalShort } from "../runtime/WalThread.ts"
 import { openEmbeddedReader, orUnavailable, sqlDetail } from "./EmbeddedReader.ts"
 import { type Appended, EventLog, EventSource, type NewRecord } from "./EventLog.ts"
@@ -15,9 +15,9 @@ import { lowerHeaders } from "./recordBatch.ts"
 /** Bounds, with their units in their names. */
 export const embeddedLimits = {
   pendingBytesMax: 32 * 1_048_576,
-  /** One transaction writes about this much; SQLite holds the event loop for about 5 ms a MiB. */
+  /** One transaction writes about this much: 5 ms a MiB, in which readers of the stored wait. */
   groupBytesMax: 2 * 1_048_576,
-  /** A commit costs 0.1 to 0.4 ms of the event loop, whatever it holds. */
+  /** A commit costs 0.1 to 0.4 ms of CPU, whatever it holds, and where appends are to survive the loss of power a sync. */
   spacingMillis: 4,
   /** How soon records appended by another process are seen, and by how much a wait for records may be longer. */
   pollMillis: 50,
@@ -85,8 +85,9 @@ interface Stretch {
 const PARTITIONS_MAX = 2 ** 20
 
 const moveEnd = "UPDATE partitions SET latest = latest + ? WHERE topic = ? AND partition = ? RETURNING latest"
-const addBlock =
-  "INSERT INTO blocks (topic, partition, base, count, appended, size, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
+/** Behind what was the end: its base is the new end less its own records. */
+const addBlock = `INSERT INTO blocks (topic, partition, base, count, appended, size, data)
+  SELECT topic, partition, latest - ?, ?, ?, ?, ? FROM partitions WHERE topic = ? AND partition = ?`
 
 interface Topic {
   readonly id: number
@@ -96,9 +97,10 @@ interface Topic {
 const make = (options: EmbeddedLogOptions) =>
   Effect.gen(function* () {
     const limits = { ...embeddedLimits, ...options.limits }
-    const sql = yield* SqliteClient.make({ filename: options.filename })
-    yield* sql.unsafe(`PRAGMA busy_timeout = ${limits.busyMillis}`)
-    yield* sql.unsafe(`PRAGMA synchronous = ${options.synchronous}`)
+    const { atomically, sql } = yield* makeSqliteThread({
+      filename: options.filename,
+      pragmas: [`busy_timeout = ${limits.busyMillis}`, `synchronous = ${options.synchronous}`]
+    })
     yield* Effect.forEach(tables, (statement) => sql.unsafe(statement), { discard: true })
     yield* keepWalShort(sql, options.filename)
 
@@ -149,40 +151,30 @@ const make = (options: EmbeddedLogOptions) =>
       )
     )
 
-    const storeOne = (connection: Connection, stretch: Stretch, now: number) =>
-      Effect.flatMap(
-        connection.execute(moveEnd, [stretch.records.length, stretch.topic, stretch.partition], undefined),
-        ([row]) => {
-          const { partition, records, topic } = stretch
-          const count = records.length
-          const base = (row as { readonly latest: number }).latest - count
-          const data = encodeBlock(records)
-          stretch.block = { base, count, data }
-          return connection.execute(
-            addBlock,
-            [topic, partition, base, count, now, data.length, data],
-            undefined
-          )
-        }
-      )
+    const statementsOf = ({ partition, records, topic }: Stretch, data: Uint8Array, now: number) => {
+      const { length } = records
+      return [
+        { text: moveEnd, values: [length, topic, partition] },
+        { text: addBlock, values: [length, length, now, data.length, data, topic, partition] }
+      ]
+    }
 
-    /** One transaction, on the connection itself: statements of the client cost several times what SQLite does. */
-    const store = (stretches: Iterable<Stretch>, now: number) =>
-      Effect.scoped(
-        Effect.flatMap(sql.reserve, (connection) => {
-          const say = (statement: string) => connection.executeRaw(statement, [])
-          return say("BEGIN IMMEDIATE").pipe(
-            Effect.zipRight(
-              Effect.forEach(stretches, (stretch) => storeOne(connection, stretch, now), {
-                discard: true
-              }).pipe(
-                Effect.zipRight(say("COMMIT")),
-                Effect.onError(() => Effect.ignore(say("ROLLBACK")))
-              )
-            )
-          )
+    /** One transaction, and one message to the thread that writes: it waits for the disk alone. */
+    const store = (stretches: ReadonlyArray<Stretch>, now: number) =>
+      Effect.suspend(() => {
+        const blocks = stretches.map(({ records }) => encodeBlock(records))
+        const statements: Array<SqliteStatement> = []
+        stretches.forEach((stretch, i) => {
+          statements.push(...statementsOf(stretch, blocks[i], now))
         })
-      ).pipe(Effect.uninterruptible)
+        return Effect.map(atomically(statements), (answer) => {
+          stretches.forEach((stretch, i) => {
+            const [{ latest }] = answer[2 * i] as ReadonlyArray<{ readonly latest: number }>
+            const count = stretch.records.length
+            stretch.block = { base: latest - count, count, data: blocks[i] }
+          })
+        })
+      }).pipe(Effect.uninterruptible)
 
     const stretchesOf = (
       group: ReadonlyArray<PendingAppend>,
@@ -240,7 +232,7 @@ const make = (options: EmbeddedLogOptions) =>
         const now = yield* Clock.currentTimeMillis
         const answers = group.map((append) => new Array<Appended>(append.records.length))
         const stretches = stretchesOf(group, answers, now)
-        const exit = yield* Effect.exit(store(stretches.values(), now))
+        const exit = yield* Effect.exit(store([...stretches.values()], now))
         if (Exit.isSuccess(exit)) return publish(group, answers, stretches)
         const detail = exit.cause._tag === "Fail" ? sqlDetail(exit.cause.error) : "the writer was stopped"
         for (const { done, topic } of group) {
@@ -384,14 +376,11 @@ export const EmbeddedLog = {
     Layer.scopedContext(
       make(options).pipe(
         Effect.catchTag("SqlError", (error) =>
-          Effect.fail(new LogUnavailable({ topic: "(all)", operation: "create", detail: sqlDetail(error) }))
-        ),
-        Effect.catchAllDefect((defect) =>
           Effect.fail(
             new LogUnavailable({
               topic: "(all)",
               operation: "create",
-              detail: `${options.filename} could not be opened: ${defect instanceof Error ? defect.message : defect}`
+              detail: `${options.filename} could not be opened: ${sqlDetail(error)}`
             })
           )
         )

@@ -67,7 +67,7 @@ export const keepWalShort = (
     yield* dead.pipe(
       Effect.tap((detail) => {
         alive = false
-        return Effect.logWarning("SQLite's log is moved on the event loop: its thread is gone", {
+        return Effect.logWarning("SQLite's log is moved by its writer: the thread that did is gone", {
           filename,
           detail
         })

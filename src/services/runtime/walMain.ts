@@ -1,5 +1,5 @@
-// Entry of the thread that moves a SQLite file's write-ahead log into it: the sync to disk that this takes would hold
-// the event loop for up to a quarter of a second.
+// Entry of the thread that moves a SQLite file's write-ahead log into it: the sync to disk that this takes would hold up
+// the next commit for up to a quarter of a second.
 import { createRequire } from "node:module"
 import { parentPort, workerData } from "node:worker_threads"
 import type { WalReply, WalStart } from "./WalThread.ts"
