@@ -57,11 +57,14 @@ export const applyChange = (context: SliceContext, commandId: string, change: Ce
       })
     }
     if (change._tag === "UseModel" && change.digest !== null) {
-      yield* context.model
-        .check(change.digest)
-        .pipe(
-          Effect.mapError((error) => new CommandRefused({ reason: "model-refused", detail: error.message }))
-        )
+      yield* Effect.catchAll(context.model.check(change.digest), (error) =>
+        Effect.gen(function* () {
+          // What was recorded before is answered so, whatever has become of the model since.
+          const known = yield* context.store.commandsFrom(key, 0)
+          if (known.some((command) => command.commandId === commandId)) return
+          return yield* new CommandRefused({ reason: "model-refused", detail: error.message })
+        })
+      )
     }
     const from = Math.max(0, core.nextOffset, context.replayUntil)
     const { command, fresh } = yield* recordFrom(context, commandId, from, change, core.nextOffset)

@@ -171,10 +171,15 @@ const loop = (
         let from = 0
         do {
           if (!lock.tryEnter(me)) yield* lock.enter(me)
+          // A command may have come while the records were waited for, or the lock.
+          while (context.wanted !== undefined) {
+            lock.leave(me)
+            yield* settleModel(handle, context)
+            yield* lock.enter(me)
+          }
           const sliced = nextSlice(handle, context, batch, from)
           from = isDone(sliced) ? sliced.value : yield* sliced
           lock.leave(me)
-          if (context.wanted !== undefined) yield* settleModel(handle, context)
           const room = context.emitter.room()
           if (!isDone(room)) yield* room
           if (performance.now() - begun > TURN_MILLIS) {
