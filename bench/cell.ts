@@ -76,12 +76,14 @@ const cellPass = (loaded: LoadedModel, batches: ReadonlyArray<RecordBatch>, id: 
         askers: makeAskers(),
         recent: makeRecentScores()
       },
-      model: { current: () => loaded, check: () => Effect.void, use: () => Effect.void },
+      model: { current: () => loaded, check: () => Effect.void, use: () => Effect.void, leave: Effect.void },
       // Only a breaker that moves writes, and none does: a pass with a failure is refused below.
       store: {} as Checkpoint["Type"],
       metrics: yield* Metrics,
       settings: defaultConfig,
-      over: undefined
+      over: undefined,
+      wanted: undefined,
+      moves: 0
     }
     let turn = 0
     const pass: Pass = () =>

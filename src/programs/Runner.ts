@@ -24,6 +24,7 @@ import * as HttpServer from "../services/inspect/HttpServer.ts"
 import { LiveFeed } from "../services/inspect/LiveFeed.ts"
 import * as RegionFeed from "../services/inspect/RegionFeed.ts"
 import { ModelStore } from "../services/model/ModelStore.ts"
+import * as SharedModels from "../services/model/SharedModels.ts"
 import { AlertFeed } from "../services/observe/AlertFeed.ts"
 import { Asks } from "../services/observe/Asks.ts"
 import * as DatabaseWatch from "../services/observe/DatabaseWatch.ts"
@@ -173,7 +174,12 @@ export const foundation = (settings: RunnerConfig, definitions: ReadonlyArray<St
     Retention.layer,
     Models.layer
   ).pipe(
-    Layer.provideMerge(Layer.mergeAll(OnnxScorer.layer, ModelStore.layer)),
+    Layer.provideMerge(
+      Layer.mergeAll(
+        OnnxScorer.layer,
+        settings.database.kind === "postgres" ? SharedModels.layer : ModelStore.layer
+      )
+    ),
     Layer.provideMerge(clusterLayer(settings)),
     Layer.provideMerge(streamsLayer(definitions)),
     Layer.provideMerge(logLayer(settings)),

@@ -58,6 +58,14 @@ export const mutations: Readonly<Record<string, Mutation>> = {
         )
     }))
   },
+  "a model that can't be opened is left without a word": {
+    ports: onStore((store) => ({
+      record: (key, epoch, commandId, fromOffset, change) =>
+        change._tag === "ModelAway"
+          ? Effect.succeed({ command: { commandId, seq: 0, fromOffset, epoch, change }, fresh: true })
+          : store.record(key, epoch, commandId, fromOffset, change)
+    }))
+  },
   "the tail is not known to be one": {
     ports: onLog((log) => ({
       open: (options) =>

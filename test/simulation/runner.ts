@@ -22,6 +22,8 @@ import type { SimulatedProcess, World } from "./world.ts"
 export interface Ports {
   readonly log: EventLog["Type"]
   readonly store: Checkpoint["Type"]
+  /** Can the model be opened now? */
+  readonly hasModel: () => boolean
   readonly actors: Layer.Layer<import("../../src/services/state/ActorStore.ts").ActorStore>
 }
 
@@ -43,12 +45,15 @@ export type CommandAnswer =
 /** Counts for nobody. */
 const metrics = new Proxy({} as Metrics["Type"], { get: () => () => undefined })
 
-const models = Layer.succeed(Models, {
-  open: (digest) =>
-    digest === model.digest
-      ? Effect.succeed(model)
-      : Effect.fail(new ModelRefused({ model: digest, reason: "missing-file", detail: "there is none" }))
-})
+const modelsWhere = (hasModel: Ports["hasModel"]) =>
+  Layer.succeed(Models, {
+    open: (digest) =>
+      Effect.suspend(() =>
+        digest === model.digest && hasModel()
+          ? Effect.succeed(model)
+          : Effect.fail(new ModelRefused({ model: digest, reason: "missing-file", detail: "there is none" }))
+      )
+  })
 const streams = Layer.succeed(Streams, { all: [served], get: () => served })
 
 export const startRunner = (world: World, process: SimulatedProcess, ports: Ports): SimulatedRunner => {
@@ -57,7 +62,9 @@ export const startRunner = (world: World, process: SimulatedProcess, ports: Port
   let over = false
   let built = false
   const layer = DeviceBatches.layer.pipe(
-    Layer.provideMerge(Layer.mergeAll(DeadLetters.layer({ partitions: 1 }), models, streams, ports.actors)),
+    Layer.provideMerge(
+      Layer.mergeAll(DeadLetters.layer({ partitions: 1 }), modelsWhere(ports.hasModel), streams, ports.actors)
+    ),
     Layer.provideMerge(
       Layer.mergeAll(
         Layer.succeed(EventLog, ports.log),

@@ -16,6 +16,7 @@ import { FAIR, makeWorld, type World } from "./world.ts"
 const SETTLE_STEPS_MAX = 60_000
 const EVENTS_MAX = 70
 const COMMANDS_MAX = 6
+const MODEL_SEED = 1_000_003
 
 /** A wrong protocol, as the simulation sees it through its ports; for showing that it is found. */
 export interface Mutation {
@@ -68,6 +69,8 @@ const play = (seed: number, world: World, mutation: Mutation): Verdict => {
   const runners: Array<SimulatedRunner> = []
   let owner: SimulatedRunner
   let blurred = true
+  // Of its own: whether a model can be opened changes nothing of what else happens.
+  const modelChance = seeded(seed + MODEL_SEED)
   const take = () => {
     const process = world.start(`r${runners.length}`)
     const gate = world.gateOf(process)
@@ -79,6 +82,11 @@ const play = (seed: number, world: World, mutation: Mutation): Verdict => {
         end: (end, seen) => (blurred && oneIn(3) ? seen + below(end - seen + 1) : end)
       }),
       store: memoryCheckpoint(tables, gate, mutation),
+      hasModel: () => {
+        const has = !blurred || modelChance() > 0.5
+        if (!has) count("model away")
+        return has
+      },
       actors: Layer.succeedContext(
         memoryActors(actors, tables, gate, { fence: mutation.deviceFence ?? true })
       )

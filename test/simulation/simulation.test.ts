@@ -29,6 +29,8 @@ describe("a cell's takeover", () => {
       for (const fault of ["kill", "freeze", "takeover", "hand over"]) {
         expect(faults[fault]).toBeGreaterThan(AT_ONCE)
       }
+      // Only where a model is in use is it looked for.
+      expect(faults["model away"]).toBeGreaterThan(AT_ONCE / 4)
     }
   )
 

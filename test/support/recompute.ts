@@ -46,7 +46,13 @@ export const makeRecompute = ({ commands, core, key, model, resolveMillis, topic
       case "UseModel":
         if (change.digest !== null && model === undefined) throw new Error(`no model ${change.digest}`)
         core.modelDigest = change.digest
+        core.modelAway = null
         return core.useModel(change.digest === null ? undefined : model?.manifest)
+      case "ModelAway":
+      case "ModelBack":
+        if (change.digest !== core.modelDigest) return
+        core.modelAway = change._tag === "ModelAway" ? change.reason : null
+        return core.useModel(change._tag === "ModelAway" ? undefined : model?.manifest)
       case "Quarantine":
         return core.quarantine(change.device, true)
       case "Release":
@@ -70,7 +76,7 @@ export const makeRecompute = ({ commands, core, key, model, resolveMillis, topic
   const one = (batch: RecordBatch, row: number): void => {
     upTo(batch.offsets[row])
     core.take(batch, row, row + 1)
-    const step = core.modelDigest === null ? "baseline" : "fast"
+    const step = core.modelDigest === null || core.modelAway !== null ? "baseline" : "fast"
     if (step === "fast" && model !== undefined && core.count > 0) {
       Effect.runSync(model.score(step, core.rows, core.count, core.energies))
     }

@@ -45,7 +45,7 @@ const commandKinds: Readonly<Partial<Record<CellChange["_tag"], CommandKind>>> =
 /** Takes a change asked for from outside: recorded first, then in force from the first offset nobody has seen. */
 export const applyChange = (context: SliceContext, commandId: string, change: CellChange) =>
   Effect.gen(function* () {
-    const { core, key, epoch, store } = context
+    const { core, key } = context
     if (context.over !== undefined) return yield* context.over
     if (change._tag === "Override" && core.deviceRow(change.device) < 0) {
       if (core.nextOffset < context.replayUntil) {
@@ -57,31 +57,17 @@ export const applyChange = (context: SliceContext, commandId: string, change: Ce
       })
     }
     if (change._tag === "UseModel" && change.digest !== null) {
-      yield* context.model
-        .check(change.digest)
-        .pipe(
-          Effect.mapError((error) => new CommandRefused({ reason: "model-refused", detail: error.message }))
-        )
+      yield* Effect.catchAll(context.model.check(change.digest), (error) =>
+        Effect.gen(function* () {
+          // What was recorded before is answered so, whatever has become of the model since.
+          const known = yield* context.store.commandsFrom(key, 0)
+          if (known.some((command) => command.commandId === commandId)) return
+          return yield* new CommandRefused({ reason: "model-refused", detail: error.message })
+        })
+      )
     }
-    // Recorded and in force, or neither: a caller who goes away in between must not tear the two apart.
-    const { command, fresh } = yield* Effect.uninterruptible(
-      Effect.gen(function* () {
-        const from = Math.max(0, core.nextOffset, context.replayUntil)
-        // It may be recorded and nobody heard of it: then it holds from here, and a run that goes on without it
-        // would do what no replay does. The next run finds out.
-        const recorded = yield* Effect.tapError(store.record(key, epoch, commandId, from, change), (error) =>
-          Effect.sync(() => {
-            context.over = error
-          })
-        )
-        // In its turn: a checkpoint at this very offset leaves what was commanded here before to be brought in again.
-        if (recorded.fresh) context.commands.push(recorded.command)
-        while (context.commands.length > 0 && context.commands[0].fromOffset <= core.nextOffset) {
-          yield* applyRecorded(context, context.commands.shift()!)
-        }
-        return recorded
-      })
-    )
+    const from = Math.max(0, core.nextOffset, context.replayUntil)
+    const { command, fresh } = yield* recordFrom(context, commandId, from, change, core.nextOffset)
     if (!fresh && JSON.stringify(command.change) !== JSON.stringify(change)) {
       return yield* new CommandRefused({
         reason: "different-change",
@@ -93,19 +79,85 @@ export const applyChange = (context: SliceContext, commandId: string, change: Ce
     return { offset: command.fromOffset, epoch: command.epoch, fresh }
   })
 
-/** Brings a recorded change into force. Never fails: a model that is gone leaves the rungs below it. */
-export const applyRecorded = (context: SliceContext, command: RecordedCommand): Effect.Effect<void> =>
+/**
+ * Records a change that holds from this offset on, and brings into force what holds from `reached` or below, in its
+ * turn. Recorded and in force, or neither: a caller who goes away in between must not tear the two apart.
+ */
+export const recordFrom = (
+  context: SliceContext,
+  commandId: string,
+  from: number,
+  change: CellChange,
+  reached: number
+) =>
+  Effect.uninterruptible(
+    Effect.gen(function* () {
+      const { commands, epoch, key, store } = context
+      // It may be recorded and nobody heard of it: then it holds from here, and a run that goes on without it
+      // would do what no replay does. The next run finds out.
+      const recorded = yield* Effect.tapError(store.record(key, epoch, commandId, from, change), (error) =>
+        Effect.sync(() => {
+          context.over = error
+        })
+      )
+      // In its turn: a checkpoint at this very offset leaves what was commanded here before to be brought in again.
+      if (recorded.fresh) {
+        const behind = commands.findIndex(({ fromOffset }) => fromOffset > from)
+        commands.splice(behind < 0 ? commands.length : behind, 0, recorded.command)
+      }
+      yield* applyDue(context, reached)
+      return recorded
+    })
+  )
+
+/** Brings recorded changes into force that hold from `offset` or below. */
+export const applyDue = (context: SliceContext, offset: number) =>
   Effect.gen(function* () {
-    applyState(context, command.change)
-    if (command.change._tag === "UseModel") yield* context.model.use(command.change.digest)
+    const { commands } = context
+    while (commands.length > 0 && commands[0].fromOffset <= offset) {
+      yield* applyRecorded(context, commands.shift()!)
+    }
   })
+
+/** Never fails: a model that can't be opened is wanted from here on, and the loop sees to it (`ModelInForce`). */
+const applyRecorded = (
+  context: SliceContext,
+  { change, fromOffset }: RecordedCommand
+): Effect.Effect<void> => {
+  // Of another version than the one in use now: one of the commands between has replaced it.
+  if (
+    (change._tag === "ModelAway" || change._tag === "ModelBack") &&
+    change.digest !== context.core.modelDigest
+  ) {
+    return Effect.void
+  }
+  applyState(context, change)
+  if (change._tag !== "UseModel" && change._tag !== "ModelAway" && change._tag !== "ModelBack") {
+    return Effect.void
+  }
+  const digest = change._tag === "ModelAway" ? null : change.digest
+  context.wanted = undefined
+  if (digest === null) return context.model.leave
+  return Effect.catchAll(context.model.use(digest), () =>
+    Effect.sync(() => {
+      context.wanted = { digest, from: Math.max(fromOffset, context.core.nextOffset) }
+    })
+  )
+}
 
 const applyState = ({ core }: SliceContext, change: CellChange): void => {
   core.changed = true
   switch (change._tag) {
     case "UseModel":
       core.modelDigest = change.digest
+      core.modelAway = null
       core.breakers = {}
+      return
+    case "ModelAway":
+      core.modelAway = change.reason
+      return
+    case "ModelBack":
+      core.modelAway = null
       return
     case "Quarantine":
       return core.quarantine(change.device, true)

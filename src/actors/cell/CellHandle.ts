@@ -130,6 +130,7 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
           const first = paused !== cause
           paused = cause
           pauseDetail = error.message
+          report()
           health.report(component, { ready: false, reason: `${cause}: ${error.message}` })
           return first
             ? Effect.annotateLogs(Effect.logWarning(`cell ${name} waits`), { cause, detail: error.message })
@@ -210,7 +211,7 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
           lag: lagOf(),
           oldestEventAgeSeconds: oldestWaiting / 1_000,
           paused: paused ?? (stuck === undefined ? null : "alerts-undelivered"),
-          pauseDetail: pauseDetail ?? stuck ?? null,
+          pauseDetail: pauseDetail ?? stuck ?? core?.modelAway ?? null,
           watermark: core === undefined || !Number.isFinite(core.watermark) ? null : core.watermark,
           eventsPerSecond: rates.perSecond(),
           devices: core?.devices ?? 0,

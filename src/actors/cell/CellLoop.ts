@@ -11,11 +11,12 @@ import { Settings } from "../../services/runtime/Settings.ts"
 import type { ServedStream } from "../../services/runtime/Streams.ts"
 import { turn } from "../../services/runtime/turn.ts"
 import { Checkpoint } from "../../services/state/Checkpoint.ts"
-import { applyRecorded } from "./CellCommands.ts"
+import { applyDue } from "./CellCommands.ts"
 import type { CellHandle } from "./CellHandle.ts"
 import { restoreCell, type Snapshot, takeSnapshot, writeSnapshot } from "./CellPersistence.ts"
 import { buryStretch, processSlice } from "./CellSlice.ts"
 import { makeEmitter } from "./Emitter.ts"
+import { lookForModel, settleModel, wantedModel } from "./ModelInForce.ts"
 import { makeCellModel } from "./Models.ts"
 import { firstRowFrom } from "./rowSearch.ts"
 import type { SliceContext } from "./SliceContext.ts"
@@ -67,7 +68,6 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
       if (restored.core.nextOffset < 0) restored.core.nextOffset = bounds.earliest
       const emitter = yield* makeEmitter(settings.region, key, epoch)
       const model = yield* makeCellModel(restored.core)
-      if (restored.core.modelDigest !== null) yield* model.use(restored.core.modelDigest)
       const context: SliceContext = {
         key,
         topic: served.topic,
@@ -83,7 +83,9 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
         store,
         metrics,
         settings,
-        over: undefined
+        over: undefined,
+        wanted: wantedModel(restored.core),
+        moves: 0
       }
       const snapshot = Effect.sync(() => takeSnapshot(key, epoch, restored))
       /** Stores a snapshot, once everything that the cell has sent out up to there is durable. */
@@ -130,6 +132,7 @@ const loop = (
   Effect.gen(function* () {
     const { settings, core } = context
     const { lock } = handle
+    const look = lookForModel(handle, context)
     const me = {}
     yield* Effect.addFinalizer(() => Effect.sync(() => lock.leave(me)))
     const wait = settings.cell.idleWait
@@ -148,6 +151,9 @@ const loop = (
     let lastOffset = core.nextOffset
     let begun = performance.now()
     for (;;) {
+      if (context.wanted !== undefined) yield* settleModel(handle, context)
+      const looking = look()
+      if (!isDone(looking)) yield* looking
       // What is there already, as most is where much arrives, comes without an effect.
       const fetched = reader.fetch(wait)
       const batch = isDone(fetched)
@@ -165,6 +171,12 @@ const loop = (
         let from = 0
         do {
           if (!lock.tryEnter(me)) yield* lock.enter(me)
+          // A command may have come while the records were waited for, or the lock.
+          while (context.wanted !== undefined) {
+            lock.leave(me)
+            yield* settleModel(handle, context)
+            yield* lock.enter(me)
+          }
           const sliced = nextSlice(handle, context, batch, from)
           from = isDone(sliced) ? sliced.value : yield* sliced
           lock.leave(me)
@@ -237,6 +249,8 @@ const nextSlice = (
             const offset = batch.offsets[from]
             yield* buryUpTo(context, batch, offset)
             yield* applyDue(context, offset)
+            // Not without the model that holds from here: the loop sees to that first.
+            if (context.wanted !== undefined) return from
             to = batch.count
             if (commands.length > 0) to = firstRowFrom(batch.offsets, from, to, commands[0].fromOffset)
             for (const stretch of batch.unreadable) {
@@ -278,15 +292,6 @@ const endBatch = (handle: CellHandle, context: SliceContext, batch: RecordBatch,
     }
   )
 }
-
-/** Brings recorded changes into force that hold from `offset` or below. */
-const applyDue = (context: SliceContext, offset: number) =>
-  Effect.gen(function* () {
-    const { commands } = context
-    while (commands.length > 0 && commands[0].fromOffset <= offset) {
-      yield* applyRecorded(context, commands.shift()!)
-    }
-  })
 
 /** Stretches below `offset` that nobody can read, each once and in its place. */
 const buryUpTo = (context: SliceContext, batch: RecordBatch, offset: number) =>

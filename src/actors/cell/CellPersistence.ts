@@ -42,6 +42,8 @@ export const shapeOf = (plan: StreamPlan): string =>
 
 interface Extra {
   readonly model: string | null
+  /** Why it scores without its model; missing in checkpoints from before this was recorded. */
+  readonly away?: string | null
   readonly open: ReadonlyArray<Step>
   readonly skips: ReadonlyArray<SkippedRecord>
 }
@@ -51,6 +53,7 @@ const PROBE_AFTER_RESTORE = 16
 
 const extraOf = (core: CellCore): Extra => ({
   model: core.modelDigest,
+  away: core.modelAway,
   open: Object.entries(core.breakers).flatMap(([step, breaker]) =>
     breaker.state === "closed" ? [] : [step as Step]
   ),
@@ -100,6 +103,7 @@ export const restoreCell = (key: CellKey, plan: StreamPlan, epoch: number) =>
         catch: corrupt
       })
       core.modelDigest = extra.model
+      core.modelAway = extra.away ?? null
       for (const step of extra.open) {
         core.breakers[step] = { ...closedBreaker, state: "open", openings: 1, wait: PROBE_AFTER_RESTORE }
       }

@@ -47,8 +47,10 @@ export interface CellModel {
   readonly current: () => LoadedModel | undefined
   /** Can this version be opened, and does it fit the stream? */
   readonly check: (digest: string) => Effect.Effect<void, ModelRefused>
-  /** Takes it, or none. A version that can't be opened leaves the rungs below the model, and says so. */
-  readonly use: (digest: string | null) => Effect.Effect<void>
+  /** Takes it; where it can't, the cell keeps what it has. */
+  readonly use: (digest: string) => Effect.Effect<void, ModelRefused>
+  /** Lets go of it: the rungs below score. */
+  readonly leave: Effect.Effect<void>
 }
 
 export const makeCellModel = (core: CellCore): Effect.Effect<CellModel, never, Models | Scope.Scope> =>
@@ -94,22 +96,10 @@ export const makeCellModel = (core: CellCore): Effect.Effect<CellModel, never, M
     return {
       current: () => held?.model,
       check: (digest) => Effect.scoped(Effect.flatMap(models.open(digest), fits)),
-      use: (digest) =>
-        digest === null
-          ? Effect.zipRight(
-              release,
-              Effect.sync(() => core.useModel(undefined))
-            )
-          : take(digest).pipe(
-              Effect.catchAll((error) =>
-                Effect.zipRight(
-                  Effect.logError("the model is not used; the rungs below it score", error.message),
-                  Effect.zipRight(
-                    release,
-                    Effect.sync(() => core.useModel(undefined))
-                  )
-                )
-              )
-            )
+      use: take,
+      leave: Effect.zipRight(
+        release,
+        Effect.sync(() => core.useModel(undefined))
+      )
     }
   })

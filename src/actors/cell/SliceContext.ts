@@ -49,4 +49,8 @@ export interface SliceContext {
    * come. What it has done so far holds.
    */
   over: StorageUnavailable | Fenced | undefined
+  /** The version that is in force from there on and not open yet: before it is, or its absence is recorded, no record is taken. */
+  wanted: { readonly digest: string; readonly from: number } | undefined
+  /** Commands that this run has made itself about its model. */
+  moves: number
 }

@@ -153,6 +153,7 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
     /** Next offset to read; −1 before the first start, when the earliest record held is meant. */
     nextOffset: -1,
     modelDigest: null as string | null,
+    modelAway: null as string | null,
     breakers: {} as Partial<Record<Step, Breaker>>,
     skips: new Map<number, SkippedRecord>(),
     /** Something other than offsets has changed since the last checkpoint. */

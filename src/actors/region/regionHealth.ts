@@ -15,6 +15,7 @@ const paused: Readonly<Record<NonNullable<CellStatus["paused"]>, string>> = {
   "log-unavailable": "can't read the event log",
   "database-unavailable": "can't reach the state database",
   "alerts-undelivered": "waits until its alerts are delivered",
+  "model-unavailable": "waits for the model that its last seconds were scored with",
   stopped: "has stopped"
 }
 

@@ -15,6 +15,7 @@ export const PauseCause = Schema.Literal(
   "log-unavailable",
   "database-unavailable",
   "alerts-undelivered",
+  "model-unavailable",
   "stopped"
 )
 
@@ -118,6 +119,9 @@ export type CellDeviceSummary = typeof CellDeviceSummary.Type
 /** A change to a cell's behaviour. Recorded with the offset from which it holds, before its first effect. */
 export const CellChange = Schema.Union(
   Schema.TaggedStruct("UseModel", { digest: Schema.NullOr(Schema.String) }),
+  /** The model in use can't be opened here: from here on the rungs below it score, until it is back. */
+  Schema.TaggedStruct("ModelAway", { digest: Schema.String, reason: Schema.String }),
+  Schema.TaggedStruct("ModelBack", { digest: Schema.String }),
   Schema.TaggedStruct("Quarantine", { device: Schema.String }),
   Schema.TaggedStruct("Release", { device: Schema.String }),
   /** `shift` nats are added to the device's threshold, or it is muted, until event time passes `until`. */

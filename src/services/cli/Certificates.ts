@@ -5,6 +5,7 @@ import { join } from "node:path"
 import { Clock, Effect } from "effect"
 import { CommandFailed } from "../../schema/error/CliError.ts"
 import { runnerName } from "../runtime/RunnerSockets.ts"
+import { TRIAL_AUTHORITY } from "./accessChecks.ts"
 import { defaultFlag, optionalFlag, requiredFlag, wholeNumber } from "./inputs.ts"
 import { say } from "./Screen.ts"
 import { group, subcommand } from "./subcommand.ts"
@@ -52,7 +53,7 @@ const create = subcommand({
       const at = (file: string) => join(folder, file)
       yield* Effect.tryPromise({ try: () => mkdir(folder, { recursive: true, mode: 0o700 }), catch: failed })
       if (!existsSync(at("ca.pem"))) {
-        const authority = makeAuthority(`Groundstate trial authority (${region})`, made)
+        const authority = makeAuthority(`${TRIAL_AUTHORITY} (${region})`, made)
         yield* writeNew(at("ca-key.pem"), authority.key, 0o600)
         yield* writeNew(at("ca.pem"), authority.certificate, 0o644)
       }

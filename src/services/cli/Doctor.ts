@@ -94,7 +94,7 @@ export const doctor = subcommand({
   name: "doctor",
   summary: "Look for what would keep a runner from working here",
   detail: [
-    "Node, timers and time, configuration and streams, the file of tokens and the certificate (who may read them, how long they hold), data folder and disk, SQLite or the region's PostgreSQL (version, rights, sessions, clock), event log, HTTP port (free, or a runner that answers), ONNX Runtime. Changes nothing. Exit code 0, or 1 where a check failed; warnings do not count."
+    "Node, timers and time, configuration and streams, the file of tokens and certificates (who may read them, how long they hold, whether other runners let this one in), data folder and disk, SQLite or the region's PostgreSQL (version, rights, sessions, clock, whether each active model lies there), event log, HTTP port (free, or a runner that answers), ONNX Runtime. Changes nothing. Exit code 0, or 1 where a check failed; warnings do not count."
   ],
   examples: [["doctor --config groundstate.yaml", "with the runner's own configuration"]],
   inputs: { config: configFlag, output: formatFlag },

@@ -14,6 +14,8 @@ const SOON_MILLIS = 14 * DAY_MILLIS
 /** Tokens of an issuer hold within a minute of clock difference. */
 const SKEW_MILLIS = 60_000
 const OTHERS = 0o077
+/** As `groundstate certificates` calls its own. */
+export const TRIAL_AUTHORITY = "Groundstate trial authority"
 
 const days = (millis: number): string => `${Math.floor(millis / DAY_MILLIS)} days`
 
@@ -64,10 +66,13 @@ const checkTokens = (file: string): Effect.Effect<Check> =>
         }
   })
 
-const checkCertificate = (tls: NonNullable<RunnerConfig["http"]["tls"]>): Effect.Effect<Check> =>
+const checkCertificate = (
+  check: string,
+  section: string,
+  tls: NonNullable<RunnerConfig["http"]["tls"]>
+): Effect.Effect<Check> =>
   Effect.gen(function* () {
-    const check = "certificate"
-    const read = yield* Effect.either(readIdentity("http.tls", tls))
+    const read = yield* Effect.either(readIdentity(section, tls))
     if (Either.isLeft(read)) {
       const [{ file, message, fix }] = read.left.problems
       return { check, status: "failed", found: `${file}: ${message}`, fix }
@@ -98,6 +103,50 @@ const checkCertificate = (tls: NonNullable<RunnerConfig["http"]["tls"]>): Effect
       : { check, status: "ok", found: `it holds for ${days(left)}`, fix: "" }
   })
 
+/** Would the region's other runners let this one in? And whose authority says so? */
+const checkRunnerCertificate = (
+  tls: NonNullable<RunnerConfig["cluster"]["tls"]>,
+  region: string
+): Effect.Effect<Check> =>
+  Effect.gen(function* () {
+    const check = "runner certificate"
+    const holds = yield* checkCertificate(check, "cluster.tls", tls)
+    if (holds.status === "failed") return holds
+    const { runnerName } = yield* Effect.promise(() => import("../runtime/RunnerSockets.ts"))
+    const name = runnerName(region)
+    const [own, authority] = yield* Effect.promise(() =>
+      Promise.all(
+        [tls.certificateFile, tls.authorityFile].map(
+          async (file) => new X509Certificate(await readFile(file))
+        )
+      )
+    )
+    const failed = (found: string, fix: string): Check => ({ check, status: "failed", found, fix })
+    const signs = `have the authority of ${tls.authorityFile} sign a certificate for ${name}`
+    if (!own.verify(authority.publicKey))
+      return failed(`${tls.certificateFile} was not signed by the authority of ${tls.authorityFile}`, signs)
+    if (own.checkHost(name, { subject: "never" }) === undefined)
+      return failed(`${tls.certificateFile} does not bear the name ${name}`, signs)
+    if (holds.status === "warning") return holds
+    if (!authority.subject.includes(TRIAL_AUTHORITY)) return holds
+    const trial: Check = {
+      check,
+      status: "warning",
+      found: `${holds.found}; its authority was made for a trial`,
+      fix: `in production have your own authority sign a certificate for ${name}, for days rather than years`
+    }
+    return trial
+  }).pipe(
+    Effect.catchAllDefect((cause) =>
+      Effect.succeed({
+        check: "runner certificate",
+        status: "failed" as const,
+        found: `${tls.authorityFile}: ${cause instanceof Error ? cause.message : String(cause)}`,
+        fix: "cluster.tls.authorityFile is the certificate, in PEM, of whoever signs every runner's"
+      })
+    )
+  )
+
 /** What the runner wrote last lies in the past, if the clock was never set back. */
 const checkClock = (dataDir: string): Effect.Effect<Check> =>
   Effect.gen(function* () {
@@ -125,9 +174,16 @@ const checkClock = (dataDir: string): Effect.Effect<Check> =>
   })
 
 /** Those of them that the configuration has. */
-export const checkAccess = ({ access, http, dataDir }: RunnerConfig): Effect.Effect<ReadonlyArray<Check>> =>
+export const checkAccess = ({
+  access,
+  cluster,
+  http,
+  dataDir,
+  region
+}: RunnerConfig): Effect.Effect<ReadonlyArray<Check>> =>
   Effect.all([
     checkClock(dataDir),
     ...(access.tokensFile === undefined ? [] : [checkTokens(access.tokensFile)]),
-    ...(http.tls === undefined ? [] : [checkCertificate(http.tls)])
+    ...(http.tls === undefined ? [] : [checkCertificate("certificate", "http.tls", http.tls)]),
+    ...(cluster.tls === undefined ? [] : [checkRunnerCertificate(cluster.tls, region)])
   ])

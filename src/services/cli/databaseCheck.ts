@@ -4,6 +4,7 @@ import type { RunnerConfig } from "../runtime/Settings.ts"
 import { type Check, failed, firstOf, ok, warning } from "./checks.ts"
 
 const CHECK = "database"
+const MODELS = "models"
 /** PostgreSQL 14 brought `idle_session_timeout`; 15 is the oldest that is tested. */
 const VERSION_MINIMUM = 150_000
 /** Sessions that a runner holds besides those of its state. */
@@ -50,6 +51,16 @@ export const judgeDatabase = (where: string, found: Found, sessions: number, clo
   return ok(CHECK, `${is}, ${found.used} of ${found.sessions} sessions in use`)
 }
 
+/** A model that scores and that no other runner can take from the database. */
+export const judgeModels = (unshared: ReadonlyArray<string>): Check =>
+  unshared.length === 0
+    ? ok(MODELS, "every active model lies in the region's database")
+    : warning(
+        MODELS,
+        `${unshared.length} active and not in the region's database, such as ${unshared[0]}: a runner that lacks it stands still where it takes over`,
+        "groundstate models register DIR on a runner that runs; a bundle over 64 MiB on each of them"
+      )
+
 /** Nothing where the state lies in a file. Changes nothing. */
 export const checkDatabase = (settings: RunnerConfig): Effect.Effect<ReadonlyArray<Check>> => {
   const { kind, postgres } = settings.database
@@ -68,9 +79,14 @@ export const checkDatabase = (settings: RunnerConfig): Effect.Effect<ReadonlyArr
         (SELECT count(*)::int FROM pg_stat_activity WHERE backend_type = 'client backend') AS used,
         extract(epoch FROM clock_timestamp())::float8 * 1000 AS now`
       const sessions = postgres.connectionsMax + SESSIONS_BESIDES
-      return judgeDatabase(postgresPlace(postgres), row, sessions, yield* Clock.currentTimeMillis)
+      const answer = judgeDatabase(postgresPlace(postgres), row, sessions, yield* Clock.currentTimeMillis)
+      const [{ made }] = yield* sql<{ made: boolean }>`SELECT to_regclass('model_bundle') IS NOT NULL AS made`
+      if (!made) return [answer]
+      const unshared = yield* sql<{ digest: string }>`SELECT digest FROM model_version
+        WHERE state = 'active' AND digest NOT IN (SELECT digest FROM model_bundle) ORDER BY digest`
+      return [answer, judgeModels(unshared.map(({ digest }) => digest))]
     })
-    const answer = yield* look.pipe(
+    const answers = yield* look.pipe(
       Effect.provide(
         layerPostgres({
           postgres: { ...postgres, callTimeout: WAIT_MILLIS, startTimeout: 0 },
@@ -79,7 +95,7 @@ export const checkDatabase = (settings: RunnerConfig): Effect.Effect<ReadonlyArr
         })
       )
     )
-    return [answer]
+    return answers
   }).pipe(
     Effect.catchAllCause((cause) => {
       const error = firstOf(cause)

@@ -82,6 +82,8 @@ export const ModelsHandlers = HttpApiBuilder.group(GroundstateApi, "models", (ha
           Effect.gen(function* () {
             const { stream, by } = yield* readJson(request, ActivateRequest)
             yield* servedStream(streams, stream)
+            // Given to this runner a moment ago, it is shared with whichever runner its actor lives on.
+            yield* Effect.ignore(store.get(path.digest))
             return yield* actors.activate(path.digest, {
               command: commandOf(headers["idempotency-key"]),
               stream,

@@ -1,8 +1,8 @@
 // Keeps model bundles by digest in a folder, and names for them; gives out only bytes that it has checked.
 import { createHash } from "node:crypto"
 import { constants } from "node:fs"
-import { lstat, mkdir, mkdtemp, open, readdir, readFile, rename, rm } from "node:fs/promises"
-import { join, resolve } from "node:path"
+import { lstat, mkdir, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises"
+import { basename, join, resolve } from "node:path"
 import { Context, Effect, Layer, Schema } from "effect"
 import { ModelRefused } from "../../schema/error/ModelError.ts"
 import { bundleLimits, Manifest, type ModelBundle } from "../../schema/model/Manifest.ts"
@@ -184,6 +184,12 @@ export class ModelStore extends Context.Tag("groundstate/services/model/ModelSto
     readonly install: (dir: string) => Effect.Effect<StoredModel, ModelRefused>
     /** The bundle with this digest, checked anew; undefined if there is none. */
     readonly get: (digest: string) => Effect.Effect<ModelBundle | undefined, ModelRefused>
+    /** The files of the bundle with this digest by name, its manifest among them, checked; undefined if there is none. */
+    readonly pack: (
+      digest: string
+    ) => Effect.Effect<ReadonlyMap<string, Uint8Array> | undefined, ModelRefused>
+    /** Installs a bundle from its files. */
+    readonly unpack: (files: ReadonlyMap<string, Uint8Array>) => Effect.Effect<StoredModel, ModelRefused>
     /** Every bundle held, newest first; one whose manifest is broken is left out. */
     readonly list: Effect.Effect<ReadonlyArray<StoredModel>, ModelRefused>
     readonly aliases: Effect.Effect<ReadonlyArray<ModelAlias>, ModelRefused>
@@ -283,8 +289,35 @@ const makeStore = (root: string): Effect.Effect<typeof ModelStore.Service, Model
       throw refuse(digest, "digest-mismatch", `the manifest in the store has digest ${bundle.digest}`)
     }
 
+    const packFiles = async (digest: string) => {
+      const bundle = await getFiles(digest)
+      if (bundle === undefined) return undefined
+      const dir = join(root, hexOf(digest) as string)
+      const manifest = await readPlain(dir, dir, MANIFEST, bundleLimits.manifestBytesMax)
+      if (`sha256:${sha256(manifest)}` !== digest)
+        throw refuse(digest, "digest-mismatch", `${MANIFEST} changed while it was read`)
+      return new Map([...bundle.files, [MANIFEST, manifest]])
+    }
+
+    /** Names may come from anywhere: none leads out of the folder. */
+    const unpackFiles = async (files: ReadonlyMap<string, Uint8Array>): Promise<StoredModel> => {
+      const beside = await mkdtemp(join(root, ".unpack-"))
+      try {
+        for (const [name, bytes] of files) {
+          if (basename(name) !== name || name.startsWith("."))
+            throw refuse(name, "unexpected-file", "it is no plain name")
+          await writeFile(join(beside, name), bytes, { flag: "wx" })
+        }
+        return await installFiles(beside)
+      } finally {
+        await rm(beside, { recursive: true, force: true })
+      }
+    }
+
     return {
       root,
+      pack: (digest) => attempt(digest, () => packFiles(digest)),
+      unpack: (files) => attempt(root, () => unpackFiles(files)),
       read: readBundle,
       install: (dir) => attempt(dir, () => installFiles(dir)),
       get: (digest) => attempt(digest, () => getFiles(digest)),

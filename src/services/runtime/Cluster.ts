@@ -89,7 +89,16 @@ export class HeldSlots extends Context.Tag("groundstate/services/runtime/HeldSlo
  * Locks stay the library's own (PostgreSQL's advisory ones).
  */
 const regionStorage = Effect.gen(function* () {
-  const inner = yield* RunnerStorage.RunnerStorage
+  // All of them speak through one session, which takes one statement at a time.
+  const library = yield* RunnerStorage.RunnerStorage
+  const session = yield* Effect.makeSemaphore(1)
+  const inTurn = session.withPermits(1)
+  const inner: Pick<RunnerStorage.RunnerStorage["Type"], "acquire" | "refresh" | "release" | "releaseAll"> = {
+    acquire: (address, shardIds) => inTurn(library.acquire(address, shardIds)),
+    refresh: (address, shardIds) => inTurn(library.refresh(address, shardIds)),
+    release: (address, shardId) => inTurn(library.release(address, shardId)),
+    releaseAll: (address) => inTurn(library.releaseAll(address))
+  }
   const membership = yield* Membership
   const entries = new Map<string, Runner.Runner>()
   const entryOf = (address: string, group: string, weight: number) => {
@@ -143,8 +152,8 @@ const regionStorage = Effect.gen(function* () {
   const storage = RunnerStorage.RunnerStorage.of({
     getRunners,
     register: (runner, healthy) =>
-      Effect.zipRight(persistence(membership.join), inner.register(runner, healthy)),
-    unregister: (address) => Effect.zipRight(persistence(membership.leave), inner.unregister(address)),
+      Effect.zipRight(persistence(membership.join), library.register(runner, healthy)),
+    unregister: (address) => Effect.zipRight(persistence(membership.leave), library.unregister(address)),
     // Who is healthy is for peers to say (`PeerWatch`), not for the library's own check.
     setRunnerHealth: () => Effect.void,
     acquire,

@@ -92,5 +92,15 @@ export const migrations: ReadonlyArray<Migration> = [
     id: 5,
     name: "runner version",
     statements: [`ALTER TABLE region_runner ADD COLUMN version TEXT NOT NULL DEFAULT ''`]
+  },
+  {
+    id: 6,
+    name: "shared models",
+    statements: [
+      `CREATE TABLE model_bundle (digest TEXT PRIMARY KEY, bytes INTEGER NOT NULL)`,
+      `CREATE TABLE model_piece (
+        digest TEXT NOT NULL, name TEXT NOT NULL, piece INTEGER NOT NULL, bytes BLOB NOT NULL,
+        PRIMARY KEY (digest, name, piece))`
+    ]
   }
 ]

@@ -2,91 +2,27 @@
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { Effect, Schema } from "effect"
+import { Effect } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
 import { ScorerUnavailable } from "../../../src/schema/error/ModelError.ts"
 import type { RecordBatch } from "../../../src/schema/event/Batch.ts"
-import { StreamDefinition } from "../../../src/schema/stream/StreamDefinition.ts"
-import { defaultFeatures } from "../../../src/services/feature/rowLayout.ts"
-import type { LoadedModel } from "../../../src/services/score/Scorer.ts"
-import { checkpointed, readEmbedded, rewind } from "../../support/cellFiles.ts"
-import { startWorld, type Tampering, worldSettings } from "../../support/cellWorld.ts"
-import { chaosPlan, chaosStream, makeEvents } from "../../support/chaosStream.ts"
+import { readEmbedded, rewind } from "../../support/cellFiles.ts"
+import {
+  alertsOf,
+  calm,
+  definition,
+  eventsOf,
+  modelThat,
+  stateIn,
+  topicOf
+} from "../../support/cellOutcome.ts"
+import { startWorld, worldSettings } from "../../support/cellWorld.ts"
 import { type Told, until } from "../../support/runner.ts"
 
 const root = mkdtempSync(join(tmpdir(), "groundstate-cell-"))
+const text = new TextDecoder()
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 
-const definition = Schema.decodeUnknownSync(StreamDefinition)(chaosStream)
-const utf8 = new TextEncoder()
-const eventsOf = (seed: number, count: number): ReadonlyArray<Uint8Array> => {
-  const next = makeEvents(seed)
-  return Array.from({ length: count }, () => utf8.encode(next().json))
-}
-
-const text = new TextDecoder()
-const topicOf = async (folder: string, topic: string): Promise<ReadonlyArray<Told>> => {
-  const { records } = await readEmbedded(folder, topic)
-  return records.map((record) => JSON.parse(text.decode(record.value ?? new Uint8Array(0))))
-}
-/** Alerts by id; a copy of one says the same. */
-const alertsOf = async (folder: string) => {
-  const alerts = new Map<string, unknown>()
-  for (const event of await topicOf(folder, "groundstate.alerts")) {
-    if (alerts.has(event.id)) expect(event).toEqual(alerts.get(event.id))
-    alerts.set(event.id, event)
-  }
-  return [...alerts.values()]
-}
-const stateIn = async (folder: string, settings = worldSettings()) =>
-  (await checkpointed(folder, chaosPlan, 1, settings))[0]
-
-/** A run to the end of its log without anything in its way. */
-const calm = async (folder: string, end: number, tampering: Tampering = {}) => {
-  const world = await startWorld(folder, definition, tampering)
-  await until("the end of the log", async () => ((await world.inspect()).offset >= end ? true : undefined))
-  await world.stop()
-}
-
-/** Energy: how far the event's load lies from 30. Enough of a model to be told apart from the baseline. */
-const features = defaultFeatures(chaosPlan)
-const modelThat = (
-  score: (energies: Float32Array, count: number) => Effect.Effect<void, ScorerUnavailable>
-): LoadedModel => {
-  const load = features.findIndex((feature) => feature.kind === "value" && feature.field === "load")
-  return {
-    digest: `sha256:${"0".repeat(64)}`,
-    manifest: {
-      name: "flows",
-      input: { kind: "stream", stream: "flows" },
-      features,
-      vocabularies: {},
-      population: {},
-      graphs: [
-        {
-          step: "fast",
-          calibration: {
-            energies: Array.from({ length: 100 }, (_, i) => i / 4),
-            tailFrom: 25,
-            tailScale: 2,
-            tailShape: 0
-          }
-        }
-      ]
-    } as unknown as LoadedModel["manifest"],
-    width: features.length,
-    placement: "inline",
-    steps: ["fast"],
-    score: (_, rows, count, energies) =>
-      Effect.zipRight(
-        score(energies, count),
-        Effect.sync(() => {
-          for (let i = 0; i < count; i++) energies[i] = Math.abs(rows[i * features.length + load] - 30) / 2
-        })
-      ),
-    explain: () => Effect.succeed([])
-  }
-}
 const away = Effect.fail(new ScorerUnavailable({ model: "flows", reason: "failed", detail: "a failpoint" }))
 
 describe("F15 a record on which the cell's own code throws: I4", () => {

@@ -5,8 +5,9 @@ import { join } from "node:path"
 import { it } from "@effect/vitest"
 import { Effect } from "effect"
 import { afterAll, beforeAll, expect } from "vitest"
-import { checkAccess } from "../../../src/services/cli/accessChecks.ts"
+import { checkAccess, TRIAL_AUTHORITY } from "../../../src/services/cli/accessChecks.ts"
 import { makeAuthority, makeCertificate } from "../../../src/services/runtime/access/certificates.ts"
+import { runnerName } from "../../../src/services/runtime/RunnerSockets.ts"
 import { defaultConfig } from "../../../src/services/runtime/Settings.ts"
 import { runWords } from "./commandHarness.ts"
 
@@ -102,6 +103,50 @@ it.live("finds certificates that end soon, have ended, hold only later, or lie o
     expect(mixed).toEqual(["failed", expect.stringContaining("the key that belongs to it")])
     chmodSync(at("good-key.pem"), 0o644)
     expect(yield* status("good")).toEqual(["failed", expect.stringContaining("chmod 600")])
+  })
+)
+
+it.live("says whether the region's other runners would let this one in, and whose authority says so", () =>
+  Effect.gen(function* () {
+    const name = runnerName("north")
+    const write = (file: string, text: string) => writeFileSync(at(file), text, { mode: 0o600 })
+    const [organisation, trial] = [
+      makeAuthority("Example organisation", { now, days: 90 }),
+      makeAuthority(`${TRIAL_AUTHORITY} (north)`, { now, days: 90 })
+    ]
+    write("organisation.pem", organisation.certificate)
+    write("trial.pem", trial.certificate)
+    for (const [file, authority, hosts] of [
+      ["runner", organisation, [name]],
+      ["south", organisation, [runnerName("south")]],
+      ["tried", trial, [name]]
+    ] as const) {
+      const pair = makeCertificate(authority, file, hosts, { now, days: 60 })
+      write(`${file}.pem`, pair.certificate)
+      write(`${file}-key.pem`, pair.key)
+    }
+    const said = (own: string, authority: string) =>
+      checkAccess({
+        ...defaultConfig,
+        region: "north",
+        dataDir: at("data"),
+        cluster: {
+          ...defaultConfig.cluster,
+          tls: {
+            certificateFile: at(`${own}.pem`),
+            keyFile: at(`${own}-key.pem`),
+            authorityFile: at(`${authority}.pem`)
+          }
+        }
+      }).pipe(
+        Effect.map((checks) => checks.find(({ check }) => check === "runner certificate")),
+        Effect.map((one) => [one?.status, `${one?.found}; ${one?.fix}`] as const)
+      )
+    expect((yield* said("runner", "organisation"))[0]).toBe("ok")
+    expect(yield* said("tried", "trial")).toEqual(["warning", expect.stringContaining("made for a trial")])
+    expect(yield* said("runner", "trial")).toEqual(["failed", expect.stringContaining("was not signed by")])
+    expect(yield* said("south", "organisation")).toEqual(["failed", expect.stringContaining(name)])
+    expect((yield* said("runner", "runner-key"))[0]).toBe("failed")
   })
 )
 

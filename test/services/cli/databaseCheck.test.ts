@@ -2,6 +2,7 @@
 import { Effect } from "effect"
 import { afterAll, beforeAll, expect, it } from "vitest"
 import { checkDatabase, judgeDatabase } from "../../../src/services/cli/databaseCheck.ts"
+import { layerRegion } from "../../../src/services/runtime/RegionDatabase.ts"
 import { defaultConfig } from "../../../src/services/runtime/Settings.ts"
 import { type Postgres, startPostgres } from "../../support/postgres.ts"
 import { postgresSettings } from "../../support/regionDatabase.ts"
@@ -22,6 +23,28 @@ it("finds a database that will do, and says nothing where there is none to look 
   const [check] = await Effect.runPromise(checkDatabase(settings(await server.database())))
   expect(check.status).toBe("ok")
   expect(check.found).toContain(`PostgreSQL ${server.version.split(".")[0]}`)
+})
+
+it("names active models that no other runner could take", async () => {
+  const url = await server.database()
+  await Effect.runPromise(
+    Effect.void.pipe(
+      Effect.provide(
+        layerRegion({ postgres: postgresSettings(url), applicationName: "test", connectionsMax: 4 })
+      )
+    )
+  )
+  const models = async () => (await Effect.runPromise(checkDatabase(settings(url)))).slice(1)
+  expect(await models()).toMatchObject([{ check: "models", status: "ok" }])
+  await server.query(
+    url,
+    "INSERT INTO model_version (digest, state, version, record_json) VALUES ('sha256:1', 'active', 1, '{}')"
+  )
+  expect(await models()).toMatchObject([
+    { check: "models", status: "warning", found: expect.stringContaining("sha256:1") }
+  ])
+  await server.query(url, "INSERT INTO model_bundle (digest, bytes) VALUES ('sha256:1', 7)")
+  expect(await models()).toMatchObject([{ status: "ok" }])
 })
 
 it("names a role that may not make tables", async () => {
