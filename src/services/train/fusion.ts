@@ -3,9 +3,9 @@
 import { type Curve, fitCurve, nativeCurve, PIECES, surpriseAt } from "./curve.ts"
 import { type Encoder, encodeInGraph, LANES, noveltyNats } from "./encoder.ts"
 import { type Expression, GraphBuilder } from "./graph.ts"
-import { costPerRow, explained, type Mixture, mixtureEnergy, newness, ownership } from "./mixture.ts"
+import { costPerRow, explained, type Mixture, mixtureEnergy, newness, ownership, squared } from "./mixture.ts"
 import { autoencoderCost, residuals } from "./network/autoencoder.ts"
-import { meanPotential, potentialSlope, scoreMatchingCost } from "./network/scoreMatching.ts"
+import { potential, potentialCost, potentialSlope } from "./network/scoreMatching.ts"
 
 /** What the members have learned; they share an encoder. */
 export interface Members {
@@ -46,13 +46,14 @@ const memberEnergies = (graph: GraphBuilder, rows: Expression, members: Members)
   const width = encoder.columns.length
   const errors = residuals(graph, z, members.autoencoder)
   const ones = graph.constant(new Float32Array(width).fill(1), [width, 1])
+  const near = squared(graph, z)
   const none = () => graph.matMul(z, graph.constant(new Float32Array(width), [width, 1]))
   const energies = graph.concat(
     [
-      mixtureEnergy(graph, z, members.mixture),
-      mixtureEnergy(graph, z, members.trusting),
+      mixtureEnergy(graph, near, members.mixture),
+      mixtureEnergy(graph, near, members.trusting),
       graph.matMul(errors, ones),
-      meanPotential(graph, z, members.scoreMatching),
+      potential(graph, z, members.scoreMatching),
       newness(graph, encoded, encoder, noveltyNats(encoder, 0), true) ?? none()
     ],
     1
@@ -233,7 +234,5 @@ export const fusedExplainGraph = (
 export const fusedCost = ({ encoder, mixture, trusting }: Members): number => {
   const width = encoder.columns.length
   const fusing = (MEMBERS + 1) * (MEMBERS - 1) * (PIECES + LANES)
-  return (
-    costPerRow(mixture) + costPerRow(trusting) + autoencoderCost(width) + scoreMatchingCost(width) + fusing
-  )
+  return costPerRow(mixture) + costPerRow(trusting) + autoencoderCost(width) + potentialCost(width) + fusing
 }
