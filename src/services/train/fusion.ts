@@ -3,7 +3,7 @@
 import { type Curve, fitCurve, nativeCurve, PIECES, surpriseAt } from "./curve.ts"
 import { type Encoder, encodeInGraph, LANES, noveltyNats } from "./encoder.ts"
 import { type Expression, GraphBuilder } from "./graph.ts"
-import { costPerRow, explained, type Mixture, mixtureEnergy, newness, ownership, squared } from "./mixture.ts"
+import { byFeature, costPerRow, explained, type Mixture, mixtureEnergy, newness, squared } from "./mixture.ts"
 import { autoencoderCost, residuals } from "./network/autoencoder.ts"
 import { potential, potentialCost, potentialSlope } from "./network/scoreMatching.ts"
 
@@ -192,13 +192,7 @@ export const fusedExplainGraph = (
   const energy = surprises(graph, energies, curves, true)
   const weighted = surprises(graph, energies, curves, false)
   const near = explained(graph, z, encoder, mixture)
-  const columns = graph.constant(
-    ownership(
-      encoder.columns.map(({ feature }) => feature),
-      inputs
-    ),
-    [encoder.columns.length, inputs]
-  )
+  const owners = encoder.columns.map(({ feature }) => feature)
   const rise = graph.unary(
     "Relu",
     graph.binary("Mul", potentialSlope(graph, z, members.scoreMatching), near.difference)
@@ -209,8 +203,8 @@ export const fusedExplainGraph = (
   const shared = [
     near.shares,
     near.shares,
-    graph.matMul(errors, columns),
-    graph.matMul(rise, columns),
+    byFeature(graph, errors, owners, inputs),
+    byFeature(graph, rise, owners, inputs),
     ...(novelty === undefined ? [] : [novelty])
   ]
     .map((shares, member) => {

@@ -49,6 +49,44 @@ export const makeMixture = (clusters: Clusters, width: number, varianceFloor: nu
 /** Multiply-adds that one row costs in the score graph. */
 export const costPerRow = (mixture: Mixture): number => (mixture.width + 3) * mixture.padded
 
+/** Elements of a table of columns × features; beyond it sums by feature are gathered. */
+const OWNERS_MAX = 8_000_000
+
+/**
+ * values [n, owners.length] → [n, inputs]: the sum of each feature's columns, times `weights` where they are given. One
+ * product; where its table would be larger than the model, as many gathers as one feature has columns.
+ */
+export const byFeature = (
+  graph: GraphBuilder,
+  values: Expression,
+  owners: ReadonlyArray<number>,
+  inputs: number,
+  weights: Float32Array = new Float32Array(owners.length).fill(1),
+  tableMax = OWNERS_MAX
+): Expression => {
+  const size = owners.length
+  if (size * inputs <= tableMax) {
+    const table = new Float32Array(size * inputs)
+    owners.forEach((feature, at) => {
+      table[at * inputs + feature] = weights[at]
+    })
+    return graph.matMul(values, graph.constant(table, [size, inputs]))
+  }
+  const weighted = graph.binary("Mul", values, graph.constant(weights, [1, size]))
+  const nothing = graph.matMul(values, graph.constant(new Float32Array(size), [size, 1]))
+  const padded = graph.concat([weighted, nothing], 1)
+  const places = Array.from({ length: inputs }, (): Array<number> => [])
+  owners.forEach((feature, at) => {
+    places[feature].push(at)
+  })
+  const most = places.reduce((max, { length }) => Math.max(max, length), 1)
+  return Array.from({ length: most }, (_, turn) =>
+    graph.gather(padded, graph.integers(places.map((of) => of[turn] ?? size)), 1)
+  ).reduce((sum, one) => graph.binary("Add", sum, one))
+}
+
+const featuresOf = (of: ReadonlyArray<{ readonly feature: number }>) => of.map(({ feature }) => feature)
+
 /** Each novelty's nats, by feature [n, inputs] or their sum [n, 1]; undefined where there are no novelties. */
 export const newness = (
   graph: GraphBuilder,
@@ -58,12 +96,9 @@ export const newness = (
   summed: boolean
 ): Expression | undefined => {
   if (novel === undefined) return undefined
-  const size = summed ? 1 : encoder.inputs.length
-  const matrix = new Float32Array(nats.length * size)
-  encoder.novelties.forEach(({ feature }, at) => {
-    matrix[at * size + (summed ? 0 : feature)] = nats[at]
-  })
-  return graph.matMul(novel, graph.constant(matrix, [nats.length, size]))
+  return summed
+    ? graph.matMul(novel, graph.constant(nats, [nats.length, 1]))
+    : byFeature(graph, novel, featuresOf(encoder.novelties), encoder.inputs.length, nats)
 }
 
 /** The sum of what is there. */
@@ -146,15 +181,6 @@ export const scoreGraph = (stage: FirstStage): Uint8Array => {
 /** A share of the way to nothing that each feature has, so that shares exist where a row lies on a prototype. */
 const SHARE_FLOOR = 1e-6
 
-/** features.length × inputs: 1 where a column belongs to the input. */
-export const ownership = (features: ReadonlyArray<number>, inputs: number): Float32Array => {
-  const owned = new Float32Array(features.length * inputs)
-  features.forEach((feature, at) => {
-    owned[at * inputs + feature] = 1
-  })
-  return owned
-}
-
 export interface MixtureExplained {
   /** int64 [n]: the nearest prototype. */
   readonly nearest: Expression
@@ -206,8 +232,7 @@ export const explained = (
     graph.binary("Mul", difference, difference),
     graph.gather(graph.constant(halves, [padded, 1]), nearest, 0)
   )
-  const owners = encoder.columns.map((column) => column.feature)
-  const shares = graph.matMul(distance, graph.constant(ownership(owners, inputs), [owners.length, inputs]))
+  const shares = byFeature(graph, distance, featuresOf(encoder.columns), inputs)
   const expected = graph.gather(graph.constant(expectations(encoder, mixture), [padded, inputs]), nearest, 0)
   return { nearest, difference, shares, expected }
 }

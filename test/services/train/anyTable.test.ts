@@ -68,7 +68,7 @@ const trained = (text: string, energy: "fast" | "full" = "fast") =>
             return rest.join(",")
           })
       })
-    return { summary, score }
+    return { summary, score, explain: (row: Float32Array) => model.explain(step, row, 1) }
   })
 
 const tables: Readonly<Record<string, () => readonly [text: string, rows: number]>> = {
@@ -128,9 +128,13 @@ describe("a table", () => {
       Effect.gen(function* () {
         const names = Array.from({ length: 10_000 }, (_, at) => `c${at}`)
         const text = csv(60, names, () => names.map(() => normal().toFixed(2)))
-        const { score, summary } = yield* trained(text)
+        const { score, summary, explain } = yield* trained(text)
         expect(summary.columns).toHaveLength(10_000)
         expect(yield* score(text)).toHaveLength(60)
+        const row = new Float32Array(10_000)
+        row[7_003] = 30
+        const [{ contributions }] = yield* explain(row)
+        expect(contributions.indexOf(Math.max(...contributions))).toBe(7_003)
       }),
     120_000
   )

@@ -11,8 +11,8 @@ import {
 } from "../../../src/services/train/encoder.ts"
 import { GraphBuilder } from "../../../src/services/train/graph.ts"
 import { cluster } from "../../../src/services/train/kmeans.ts"
-import { encoderGraph, makeMixture, scoreGraph } from "../../../src/services/train/mixture.ts"
-import { NothingVaries } from "../../../src/services/train/prototypes.ts"
+import { byFeature, encoderGraph, makeMixture, scoreGraph } from "../../../src/services/train/mixture.ts"
+import { NothingVaries, runGraph } from "../../../src/services/train/prototypes.ts"
 import { makeRandom } from "../../../src/services/train/random.ts"
 import { openSession, runTable, type Table } from "../../../src/services/train/session.ts"
 import {
@@ -151,6 +151,23 @@ describe("what a novelty is worth", () => {
     const [differs] = weighNovelties(encoder, all).novelties
     expect(differs).toMatchObject({ feature: 1, source: "differs" })
     expect(differs.nats).toBeCloseTo((Math.log(1_000) + Math.log(1_100 / 100)) / 2, 9)
+  })
+})
+
+describe("a sum by feature", () => {
+  it("is the same by one product and by gathers, which wide rows need", async () => {
+    const owners = [2, 0, 2, 2, 4]
+    const weights = Float32Array.from([1, 2, 3, 4, 5])
+    const values = rowsOf([1, 10, 100, 1_000, 10_000], [3, 1, 4, 1, 5])
+    const sums = await Promise.all(
+      [1_000, 0].map(async (tableMax) => {
+        const graph = new GraphBuilder()
+        const rows = graph.input("rows", ["n", 5])
+        const sum = byFeature(graph, rows, owners, 6, weights, tableMax)
+        return (await runGraph(graph.serialize("sums", [graph.output("sums", sum)]), values, "sums", 6)).rows
+      })
+    )
+    for (const sum of sums) expect([...sum]).toEqual([20, 0, 4_301, 0, 50_000, 0, 2, 0, 19, 0, 25, 0])
   })
 })
 
