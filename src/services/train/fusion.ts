@@ -3,9 +3,9 @@
 import { type Curve, fitCurve, nativeCurve, PIECES, surpriseAt } from "./curve.ts"
 import { type Encoder, encodeInGraph, LANES, noveltyNats } from "./encoder.ts"
 import { type Expression, GraphBuilder } from "./graph.ts"
-import { costPerRow, explained, type Mixture, mixtureEnergy, newness, ownership } from "./mixture.ts"
+import { byFeature, costPerRow, explained, type Mixture, mixtureEnergy, newness, squared } from "./mixture.ts"
 import { autoencoderCost, residuals } from "./network/autoencoder.ts"
-import { meanPotential, potentialSlope, scoreMatchingCost } from "./network/scoreMatching.ts"
+import { potential, potentialCost, potentialSlope } from "./network/scoreMatching.ts"
 
 /** What the members have learned; they share an encoder. */
 export interface Members {
@@ -46,13 +46,14 @@ const memberEnergies = (graph: GraphBuilder, rows: Expression, members: Members)
   const width = encoder.columns.length
   const errors = residuals(graph, z, members.autoencoder)
   const ones = graph.constant(new Float32Array(width).fill(1), [width, 1])
+  const near = squared(graph, z)
   const none = () => graph.matMul(z, graph.constant(new Float32Array(width), [width, 1]))
   const energies = graph.concat(
     [
-      mixtureEnergy(graph, z, members.mixture),
-      mixtureEnergy(graph, z, members.trusting),
+      mixtureEnergy(graph, near, members.mixture),
+      mixtureEnergy(graph, near, members.trusting),
       graph.matMul(errors, ones),
-      meanPotential(graph, z, members.scoreMatching),
+      potential(graph, z, members.scoreMatching),
       newness(graph, encoded, encoder, noveltyNats(encoder, 0), true) ?? none()
     ],
     1
@@ -191,13 +192,7 @@ export const fusedExplainGraph = (
   const energy = surprises(graph, energies, curves, true)
   const weighted = surprises(graph, energies, curves, false)
   const near = explained(graph, z, encoder, mixture)
-  const columns = graph.constant(
-    ownership(
-      encoder.columns.map(({ feature }) => feature),
-      inputs
-    ),
-    [encoder.columns.length, inputs]
-  )
+  const owners = encoder.columns.map(({ feature }) => feature)
   const rise = graph.unary(
     "Relu",
     graph.binary("Mul", potentialSlope(graph, z, members.scoreMatching), near.difference)
@@ -208,8 +203,8 @@ export const fusedExplainGraph = (
   const shared = [
     near.shares,
     near.shares,
-    graph.matMul(errors, columns),
-    graph.matMul(rise, columns),
+    byFeature(graph, errors, owners, inputs),
+    byFeature(graph, rise, owners, inputs),
     ...(novelty === undefined ? [] : [novelty])
   ]
     .map((shares, member) => {
@@ -233,7 +228,5 @@ export const fusedExplainGraph = (
 export const fusedCost = ({ encoder, mixture, trusting }: Members): number => {
   const width = encoder.columns.length
   const fusing = (MEMBERS + 1) * (MEMBERS - 1) * (PIECES + LANES)
-  return (
-    costPerRow(mixture) + costPerRow(trusting) + autoencoderCost(width) + scoreMatchingCost(width) + fusing
-  )
+  return costPerRow(mixture) + costPerRow(trusting) + autoencoderCost(width) + potentialCost(width) + fusing
 }

@@ -1,5 +1,5 @@
-// The prototype mixture as graphs: one answers energies, one explains them. The free energy is
-// E(x) = −log Σ_k w_k v_k^(−d/2) exp(−|z − c_k|²/(2 v_k)) + novelties, T = 1, up to the constant (d/2)·log 2π.
+// The prototype mixture as graphs: one answers energies, one explains them. The energy is that of the likeliest prototype,
+// E(x) = min_k |z − c_k|²/(2 v_k) + (d/2)·log v_k − log w_k + novelties: the free energy of the mixture at T → 0.
 import { decodeNumber, type Encoded, type Encoder, encodeInGraph, LANES, noveltyNats } from "./encoder.ts"
 import { type Expression, GraphBuilder } from "./graph.ts"
 import type { Clusters } from "./kmeans.ts"
@@ -26,7 +26,7 @@ export interface FirstStage {
 
 /** Rows' worth of belief in the clusters' mean spread that each starts with. */
 const PRIOR_ROWS = 5
-/** Logit of a padding prototype; exp of it is 0 beside any real one. */
+/** Logit of a padding prototype, which is never the likeliest. */
 const NEVER = -1e30
 
 /** A cluster's spread counts with its rows, the mean spread of all clusters with five: small clusters borrow from it. */
@@ -47,7 +47,45 @@ export const makeMixture = (clusters: Clusters, width: number, varianceFloor: nu
 }
 
 /** Multiply-adds that one row costs in the score graph. */
-export const costPerRow = (mixture: Mixture): number => (mixture.width + 2 + LANES + 4) * mixture.padded
+export const costPerRow = (mixture: Mixture): number => (mixture.width + 3) * mixture.padded
+
+/** Elements of a table of columns × features; beyond it sums by feature are gathered. */
+const OWNERS_MAX = 8_000_000
+
+/**
+ * values [n, owners.length] → [n, inputs]: the sum of each feature's columns, times `weights` where they are given. One
+ * product; where its table would be larger than the model, as many gathers as one feature has columns.
+ */
+export const byFeature = (
+  graph: GraphBuilder,
+  values: Expression,
+  owners: ReadonlyArray<number>,
+  inputs: number,
+  weights: Float32Array = new Float32Array(owners.length).fill(1),
+  tableMax = OWNERS_MAX
+): Expression => {
+  const size = owners.length
+  if (size * inputs <= tableMax) {
+    const table = new Float32Array(size * inputs)
+    owners.forEach((feature, at) => {
+      table[at * inputs + feature] = weights[at]
+    })
+    return graph.matMul(values, graph.constant(table, [size, inputs]))
+  }
+  const weighted = graph.binary("Mul", values, graph.constant(weights, [1, size]))
+  const nothing = graph.matMul(values, graph.constant(new Float32Array(size), [size, 1]))
+  const padded = graph.concat([weighted, nothing], 1)
+  const places = Array.from({ length: inputs }, (): Array<number> => [])
+  owners.forEach((feature, at) => {
+    places[feature].push(at)
+  })
+  const most = places.reduce((max, { length }) => Math.max(max, length), 1)
+  return Array.from({ length: most }, (_, turn) =>
+    graph.gather(padded, graph.integers(places.map((of) => of[turn] ?? size)), 1)
+  ).reduce((sum, one) => graph.binary("Add", sum, one))
+}
+
+const featuresOf = (of: ReadonlyArray<{ readonly feature: number }>) => of.map(({ feature }) => feature)
 
 /** Each novelty's nats, by feature [n, inputs] or their sum [n, 1]; undefined where there are no novelties. */
 export const newness = (
@@ -58,12 +96,9 @@ export const newness = (
   summed: boolean
 ): Expression | undefined => {
   if (novel === undefined) return undefined
-  const size = summed ? 1 : encoder.inputs.length
-  const matrix = new Float32Array(nats.length * size)
-  encoder.novelties.forEach(({ feature }, at) => {
-    matrix[at * size + (summed ? 0 : feature)] = nats[at]
-  })
-  return graph.matMul(novel, graph.constant(matrix, [nats.length, size]))
+  return summed
+    ? graph.matMul(novel, graph.constant(nats, [nats.length, 1]))
+    : byFeature(graph, novel, featuresOf(encoder.novelties), encoder.inputs.length, nats)
 }
 
 /** The sum of what is there. */
@@ -77,18 +112,33 @@ const firstEnergy = (graph: GraphBuilder, rows: Expression, stage: FirstStage) =
   const nats = noveltyNats(encoder, stage.noveltyLeast)
   const energy = plus(
     graph,
-    mixtureEnergy(graph, encoded.z, mixture),
+    mixtureEnergy(graph, squared(graph, encoded.z), mixture),
     newness(graph, encoded, encoder, nats, true)
   )
   return { ...encoded, nats, energy }
 }
 
 /**
- * [n, 1], nats. |z − c|² is one product of [z, |z|², 1] with [c/v; −1/(2v); log w − (d/2) log v − |c|²/(2v)]. Sums
- * along a row are products with ones, and the last logarithm has 16 equal columns: ONNX Runtime's ReduceSum and the
- * tail of its Log give other bits at other places in a batch, its MatMul and Exp do not.
+ * [z, |z|², 1]. The sum along a row is a product with ones: ONNX Runtime's ReduceSum gives other bits at other places in
+ * a batch, its MatMul does not.
  */
-export const mixtureEnergy = (graph: GraphBuilder, z: Expression, mixture: Mixture): Expression => {
+export const squared = (graph: GraphBuilder, z: Expression): Expression => {
+  const width = Number(z.shape[1])
+  const pair = new Float32Array(width * 2)
+  for (let column = 0; column < width; column++) pair[column * 2] = 1
+  const squares = graph.binary(
+    "Add",
+    graph.matMul(graph.binary("Mul", z, z), graph.constant(pair, [width, 2])),
+    graph.constant([0, 1], [1, 2])
+  )
+  return graph.concat([z, squares], 1)
+}
+
+/**
+ * [n, 1], nats. |z − c|² is one product of `squared` rows with [c/v; −1/(2v); log w − (d/2) log v − |c|²/(2v)].
+ * Summing over prototypes would be half of the cost and tells rows apart no better (decision 0011).
+ */
+export const mixtureEnergy = (graph: GraphBuilder, rows: Expression, mixture: Mixture): Expression => {
   const { width, padded } = mixture
   const product = new Float32Array((width + 2) * padded)
   for (let k = 0; k < padded; k++) {
@@ -107,20 +157,8 @@ export const mixtureEnergy = (graph: GraphBuilder, z: Expression, mixture: Mixtu
     product[(width + 1) * padded + k] =
       Math.log(mixture.weights[k]) - (width / 2) * Math.log(v) - squares / (2 * v)
   }
-  const pair = new Float32Array(width * 2)
-  for (let column = 0; column < width; column++) pair[column * 2] = 1
-  const squares = graph.binary(
-    "Add",
-    graph.matMul(graph.binary("Mul", z, z), graph.constant(pair, [width, 2])),
-    graph.constant([0, 1], [1, 2])
-  )
-  const logits = graph.matMul(graph.concat([z, squares], 1), graph.constant(product, [width + 2, padded]))
-  const largest = graph.reduceLast("ReduceMax", logits)
-  const shares = graph.unary("Exp", graph.binary("Sub", logits, largest))
-  const ones = graph.constant(new Float32Array(padded * LANES).fill(1), [padded, LANES])
-  const sums = graph.unary("Log", graph.matMul(shares, ones))
-  const mass = graph.gather(sums, graph.integers([0]), 1)
-  return graph.unary("Neg", graph.binary("Add", mass, largest))
+  const logits = graph.matMul(rows, graph.constant(product, [width + 2, padded]))
+  return graph.unary("Neg", graph.reduceLast("ReduceMax", logits))
 }
 
 const asRow = (graph: GraphBuilder, column: Expression) => graph.reshape(column, [-1], ["n"])
@@ -142,15 +180,6 @@ export const scoreGraph = (stage: FirstStage): Uint8Array => {
 
 /** A share of the way to nothing that each feature has, so that shares exist where a row lies on a prototype. */
 const SHARE_FLOOR = 1e-6
-
-/** features.length × inputs: 1 where a column belongs to the input. */
-export const ownership = (features: ReadonlyArray<number>, inputs: number): Float32Array => {
-  const owned = new Float32Array(features.length * inputs)
-  features.forEach((feature, at) => {
-    owned[at * inputs + feature] = 1
-  })
-  return owned
-}
 
 export interface MixtureExplained {
   /** int64 [n]: the nearest prototype. */
@@ -203,8 +232,7 @@ export const explained = (
     graph.binary("Mul", difference, difference),
     graph.gather(graph.constant(halves, [padded, 1]), nearest, 0)
   )
-  const owners = encoder.columns.map((column) => column.feature)
-  const shares = graph.matMul(distance, graph.constant(ownership(owners, inputs), [owners.length, inputs]))
+  const shares = byFeature(graph, distance, featuresOf(encoder.columns), inputs)
   const expected = graph.gather(graph.constant(expectations(encoder, mixture), [padded, inputs]), nearest, 0)
   return { nearest, difference, shares, expected }
 }

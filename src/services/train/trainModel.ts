@@ -51,7 +51,6 @@ export const trainDefaults = {
 export interface TrainedGraph {
   readonly step: EnergyGraph["step"]
   readonly score: Uint8Array
-  /** Absent for rows so wide that the table of shares would be larger than the model. */
   readonly explain: Uint8Array | undefined
   readonly calibration: Calibration
   /** See `Manifest.EnergyGraph`. */
@@ -77,8 +76,6 @@ export interface TrainedModel {
 const HELD_BACK_MAX = 3_000
 /** Of a feature whose unit is known: this share of its least spread tells nothing. */
 const REFERENCE_STEP = 0.01
-/** Elements of the explain graph's table of shares, encoded columns × inputs. */
-const SHARES_MAX = 8_000_000
 const GOLDEN_ROWS = 4
 const GOLDEN_LIMIT = 1e30
 /** A step on wider rows costs more; beyond this many columns there are fewer of them. */
@@ -93,7 +90,7 @@ const calibrated = (
   score: Uint8Array,
   costPerRow: number,
   energies: Float64Array,
-  explain: (median: number) => Uint8Array | undefined
+  explain: (median: number) => Uint8Array
 ): TrainedGraph => {
   const calibration = fitTail(energies)
   return { step, score, explain: explain(quantile(calibration.energies, 0.5)), calibration, costPerRow }
@@ -140,19 +137,14 @@ const fuse = async (
   members: Members,
   held: Table,
   first: Float64Array,
-  explainable: boolean,
   signal?: AbortSignal
 ): Promise<TrainedGraph> => {
   const { rows } = await runGraph(membersGraph(members), held, "energies", MEMBERS, signal)
   const { width } = members.mixture
   const curves = fitCurves(rows, width)
   const energies = crossFitted(rows, width)
-  const graph = calibrated(
-    "deep",
-    fusedScoreGraph(members, curves),
-    fusedCost(members),
-    energies,
-    (median) => (explainable ? fusedExplainGraph(members, curves, median) : undefined)
+  const graph = calibrated("deep", fusedScoreGraph(members, curves), fusedCost(members), energies, (median) =>
+    fusedExplainGraph(members, curves, median)
   )
   return { ...graph, firstStage: ranksBy(energies, first) }
 }
@@ -222,16 +214,10 @@ export const trainModel = async (
   const stage = await firstStage(encoder, mixture, kept, signal)
   const others = full ? await fitOthers(encoder, fitRows, grain, encoded, options, progress) : undefined
   options.progress?.("calibrate", 0, heldBack)
-  const explainable = encoder.columns.length * inputs.length <= SHARES_MAX
   const score = scoreGraph(stage)
   const first = Float64Array.from((await runGraph(score, held, "energy", 1, signal)).rows)
-  const fast = calibrated("fast", score, costPerRow(mixture), first, (median) =>
-    explainable ? explainGraph(stage, median) : undefined
-  )
-  const deep =
-    others === undefined
-      ? []
-      : [await fuse({ encoder, mixture, ...others }, held, first, explainable, signal)]
+  const fast = calibrated("fast", score, costPerRow(mixture), first, (median) => explainGraph(stage, median))
+  const deep = others === undefined ? [] : [await fuse({ encoder, mixture, ...others }, held, first, signal)]
   const graphs = [...deep, fast]
   options.progress?.("calibrate", heldBack, heldBack)
   return {

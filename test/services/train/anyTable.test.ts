@@ -68,7 +68,7 @@ const trained = (text: string, energy: "fast" | "full" = "fast") =>
             return rest.join(",")
           })
       })
-    return { summary, score }
+    return { summary, score, explain: (row: Float32Array) => model.explain(step, row, 1) }
   })
 
 const tables: Readonly<Record<string, () => readonly [text: string, rows: number]>> = {
@@ -128,9 +128,18 @@ describe("a table", () => {
       Effect.gen(function* () {
         const names = Array.from({ length: 10_000 }, (_, at) => `c${at}`)
         const text = csv(60, names, () => names.map(() => normal().toFixed(2)))
-        const { score, summary } = yield* trained(text)
+        const { score, summary, explain } = yield* trained(text)
         expect(summary.columns).toHaveLength(10_000)
         expect(yield* score(text)).toHaveLength(60)
+        // Five columns far out are a fifth of the squared distance that ten thousand usual ones make.
+        const moved = [17, 460, 2_900, 7_003, 9_999]
+        const row = Float32Array.from(names, () => normal())
+        for (const column of moved) row[column] = 30
+        const [{ contributions }] = yield* explain(row)
+        const first = [...contributions.keys()]
+          .sort((a, b) => contributions[b] - contributions[a])
+          .slice(0, 5)
+        expect(first.sort((a, b) => a - b)).toEqual(moved)
       }),
     120_000
   )
