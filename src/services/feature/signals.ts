@@ -243,7 +243,7 @@ export const scoreSignals = (
       apart[k] = step * step
       if (lasts) {
         // As it is up to the farthest residual: a value that is seldom other than 0 has a spread, too. Such values may
-        // double it, each for itself: from next to nothing it is there after a few. A burst may not.
+        // double it, each for itself: from next to nothing it is there after some of them. A burst may not.
         const breadthMax = deviation * deviation
         const far = Math.min(step * step, Math.max(top * top * breadthMax, growth * breadthMax))
         memory[toLasting + k] += lastingRate * (far - memory[toLasting + k])
