@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { gunzipSync } from "node:zlib"
 import type { Prepared, StreamSuite } from "./detectionStreams.ts"
+import { diagonalEnergies } from "./kddPeer.ts"
 import { dataFile } from "./program.ts"
 import { precisionInDailyTop, rankings } from "./rankings.ts"
 import { isNormal, kddStream, readKdd, thinned, write, writeEvents } from "./realKdd.ts"
@@ -18,10 +19,17 @@ const prepareKdd = async (folder: string, seed: number): Promise<ReadonlyArray<P
   if (files === undefined) return []
   const lines = thinned(files.training, seed)
   const labels = lines.slice(KDD_WARM).map((line) => (isNormal(line) ? 0 : 1))
+  const declared = readFileSync(kddStream, "utf8")
+  const logs = new Set(
+    files.names.flatMap((name, at) =>
+      declared.includes(`  ${name}: { type: number, scale: log }`) ? [at] : []
+    )
+  )
+  const diagonal = rankings(diagonalEnergies(lines, KDD_WARM, logs).subarray(KDD_WARM), labels)
   // Labels lie in the events as a field that the stream does not declare: nothing reads it.
   const made = async (name: string, file: string, device: string | undefined, halfLife: string) => {
     const stream = join(folder, `${file}.yaml`)
-    writeFileSync(stream, readFileSync(kddStream, "utf8").replace(/halfLife: \w+/, `halfLife: ${halfLife}`))
+    writeFileSync(stream, declared.replace(/halfLife: \w+/, `halfLife: ${halfLife}`))
     return {
       name,
       stream,
@@ -35,7 +43,7 @@ const prepareKdd = async (folder: string, seed: number): Promise<ReadonlyArray<P
       events: lines.length,
       judge: ({ energies }: { readonly energies: Float64Array }) =>
         rankings(energies.subarray(KDD_WARM), labels),
-      controls: []
+      controls: device === undefined ? [] : [{ name: "diagonal baseline recomputed", figures: diagonal }]
     }
   }
   return [

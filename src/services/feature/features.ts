@@ -284,6 +284,7 @@ const foldEvents = (
     }
     weights[0] = before
     weights[1] = rate
+    weights[3] = alarmed ? 1 : 0
     weights[2] = 1 / Math.sqrt(1 + 3 * (VARIANCE_WEIGHT / (before + VARIANCE_WEIGHT)))
     scoreSignals(signals, columns, device, rows, row)
     // The fleet learns from alarmed events too, clipped: one that knows too little finds everything alarming,

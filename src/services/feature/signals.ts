@@ -47,7 +47,7 @@ export interface Signals {
   readonly expected: Float64Array
   /** S: see `BaselineEvidence.squared`. */
   readonly squared: Float64Array
-  /** [0] events of the device, [1] rate of learning, 0 for none, [2] confidence; unboxed. */
+  /** [0] events of the device, [1] rate of learning, 0 for none, [2] confidence, [3] 1: its last event was extreme; unboxed. */
   readonly weights: Float64Array
   readonly popMean: Float64Array
   /** −1: nothing is known of the signal yet. */
@@ -98,7 +98,7 @@ export const makeSignals = (
     x: new Float64Array(S),
     expected: new Float64Array(S),
     squared: new Float64Array(S),
-    weights: new Float64Array(3),
+    weights: new Float64Array(4),
     popMean,
     popVariance,
     popWithin,
@@ -179,6 +179,7 @@ export const scoreSignals = (
   const toLasting = device * state.memoryWidth
   const lastingShare = lasts ? events / (events + LASTING_EVENTS) : 0
   const lastingRate = lasts && learns ? Math.max(rate / LASTING_HALF_LIVES, 1 / (events + 1)) : 0
+  const growth = lastingRate > 0 && weights[3] === 0 ? 1 / lastingRate : 0
   for (let k = 0; k < S; k++) {
     const value = x[k]
     const at = toSignals + k
@@ -241,8 +242,10 @@ export const scoreSignals = (
       let step = value - own
       apart[k] = step * step
       if (lasts) {
-        // As it is up to the farthest residual: a value that is seldom other than 0 has a spread, too.
-        const far = Math.min(step * step, top * top * deviation * deviation)
+        // As it is up to the farthest residual: a value that is seldom other than 0 has a spread, too. Such values may
+        // double it, each for itself: from next to nothing it is there after some of them. A burst may not.
+        const breadthMax = deviation * deviation
+        const far = Math.min(step * step, Math.max(top * top * breadthMax, growth * breadthMax))
         memory[toLasting + k] += lastingRate * (far - memory[toLasting + k])
       }
       step = Math.max(-most, Math.min(most, step))

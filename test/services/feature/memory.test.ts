@@ -66,6 +66,31 @@ describe("a lasting spread", () => {
     expect(lasting.strange).toBeGreaterThan(4 * lasting.usual)
   })
 
+  describe("of a value that is seldom other than about 0", () => {
+    const plan = planOf({ baseline: { halfLife: "1d", events: 700, spread: "lasting" } })
+    const quiet = (count: number, every: number) => {
+      const next = gaussian(4)
+      return times(count, (i) => (i % every === every - 1 ? 5 : 0.005 * next()))
+    }
+
+    it("doubles at each of them that comes by itself, from next to nothing to what it is", () => {
+      const cell = makeTestCell(plan)
+      const first = cell.run(readings(0, quiet(2_000, 2_000)))[1_999]
+      cell.run(readings(2_000, quiet(4_000, 20)))
+      const usual = cell.run(readings(6_000, quiet(20, 20)))[19]
+      expect(first).toBeGreaterThan(30)
+      expect(usual).toBeLessThan(first / 2)
+    })
+
+    it("is not what one burst of them says", () => {
+      const cell = makeTestCell(plan)
+      const first = cell.run(readings(0, quiet(2_000, 2_000)))[1_999]
+      cell.run(readings(2_000, quiet(40, 1)))
+      cell.run(readings(2_040, quiet(100, 101)))
+      expect(cell.run(readings(2_140, [5]))[0]).toBeGreaterThan(0.9 * first)
+    })
+  })
+
   it("costs four bytes a signal, and nothing where it is not declared", () => {
     expect(planOf({ baseline: { halfLife: "1d", spread: "lasting" } }).memoryWidth).toBe(2)
     expect(planOf().memoryWidth).toBe(0)
