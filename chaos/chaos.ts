@@ -94,7 +94,12 @@ const rows: Array<Row> = []
 const add = (made: ReadonlyArray<Row>) => {
   rows.push(...made)
   for (const row of made)
-    say(`${row.id} ${row.name}, seed ${row.seed}: ${row.verdict}, ${row.seconds.toFixed(0)} s`)
+    say(
+      [
+        `${row.id} ${row.name}, seed ${row.seed}: ${row.verdict}, ${row.seconds.toFixed(0)} s`,
+        ...row.because.map((why) => `  ${why}`)
+      ].join("\n")
+    )
 }
 for (const seed of seeds) {
   const options = { seed, folder: keep, length, kills, say }

@@ -1,6 +1,7 @@
 // Plays scenarios and judges them: those of a region one after the other in the same one where they are given together.
 import { join } from "node:path"
 import { Kafka as KafkaJs, logLevel } from "kafkajs"
+import { slopeOf } from "../bench/report.ts"
 import { kafkaAvailable } from "../test/support/kafka.ts"
 import type { Told as Answer } from "../test/support/runner.ts"
 import { type Judgement, judge } from "./oracle.ts"
@@ -11,6 +12,9 @@ import { cellsOf } from "./watch.ts"
 
 /** Below this a run shows nothing. */
 const EVENTS_MIN = 1_000
+/** Memory is judged over the last so much of a process that has run for half as long again; below, MiB a minute. */
+const GROWTH_MILLIS = 20 * 60_000
+const GROWTH_MAX = 1
 
 /** What was done in one scenario's turn. */
 interface Turn {
@@ -96,8 +100,25 @@ const timeOf = (mark: Mark, stage: Stage, { alertedAt }: Judgement): number | un
   return slowest
 }
 
+/** I11: of each process that has run for long enough, MiB a minute over its last stretch. */
+const memoryGrowth = ({ watch }: Stage): ReadonlyArray<string> => {
+  const processes = new Set(watch.memory.map(({ pid }) => pid))
+  return [...processes].flatMap((process) => {
+    const samples = watch.memory.filter(({ pid }) => pid === process)
+    const end = samples[samples.length - 1].at
+    if (end - samples[0].at < 1.5 * GROWTH_MILLIS) return []
+    const points = samples
+      .filter(({ at }) => at > end - GROWTH_MILLIS)
+      .map(({ at, bytes }) => [at / 60_000, bytes / 1_048_576] as const)
+    const slope = slopeOf(points)
+    return slope < GROWTH_MAX
+      ? []
+      : [`I11: runner ${samples[0].runner} grew by ${slope.toFixed(2)} MiB a minute over 20 minutes`]
+  })
+}
+
 const tellOf = (turn: Turn, stage: Stage, judgement: Judgement, slack: number): Told => {
-  const because = [...judgement.broken, ...turn.blamed]
+  const because = [...judgement.broken, ...turn.blamed, ...memoryGrowth(stage)]
   const recoveries: Array<number> = []
   let disturbed = 0
   for (const mark of turn.marks) {
