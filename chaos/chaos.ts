@@ -22,6 +22,7 @@ const help = `Harms a region of real processes under load, and compares what it 
   --long         the contract's own lengths in place of short ones
   --together     the named scenarios one after the other in one region
   --report PATH  writes the runs to FILE.md, FILE.json or both in a folder
+  --with FILES   reports what stands in these FILE.json of earlier runs as well, in their order, commas between
   --keep DIR     where histories and diagnoses go (default .cache/chaos)
 
 Exit code 0 where all held, 1 where one failed, 3 where one showed nothing or could not be run.`
@@ -38,6 +39,7 @@ const { values } = parseArgs({
     long: { type: "boolean", default: false },
     together: { type: "boolean", default: false },
     report: { type: "string" },
+    with: { type: "string" },
     keep: { type: "string" },
     help: { type: "boolean", default: false }
   }
@@ -62,7 +64,7 @@ const names = values.all
   : values.short
     ? short
     : (values.scenario?.split(",") ?? [])
-if (values.help || names.length === 0) {
+if (values.help || (names.length === 0 && values.with === undefined)) {
   out(help)
   process.exit(values.help ? 0 : 2)
 }
@@ -90,7 +92,9 @@ const together = values.short || values.together
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(130))
 
 out(`seeds ${seeds.join(", ")}; scenarios ${names.join(", ")}`)
-const rows: Array<Row> = []
+const rows: Array<Row> = (values.with?.split(",") ?? []).flatMap(
+  (file) => JSON.parse(readFileSync(file, "utf8")).rows
+)
 const add = (made: ReadonlyArray<Row>) => {
   rows.push(...made)
   for (const row of made)
@@ -103,7 +107,7 @@ const add = (made: ReadonlyArray<Row>) => {
 }
 for (const seed of seeds) {
   const options = { seed, folder: keep, length, kills, say }
-  if (together) {
+  if (together && chosen.length > 0) {
     const regional = chosen.filter((one): one is RegionScenario => one.kind === "region")
     add(await playTogether(regional, { ...options, folder: join(keep, `together-${seed}`) }))
     continue

@@ -44,6 +44,7 @@ const windUp = async (stage: Stage) => {
   await stage.until("enough events", async () => (load.records() >= EVENTS_MIN ? true : undefined))
   await stage.settled()
   await load.finish()
+  stage.history.write("load-over")
   const ends = await endsOf(region.kafka.brokers)
   await stage.until("the cells to process everything", async () => {
     const told = await cellsOf(region)
@@ -53,6 +54,7 @@ const windUp = async (stage: Stage) => {
     )
     return done ? true : undefined
   })
+  stage.history.write("processed")
   // What lies below a stored offset is where it belongs, so nothing is left to be taken over when they end.
   await stage.until("the checkpoints to reach the end", async () => {
     const rows = await region.postgres.query(
@@ -64,6 +66,7 @@ const windUp = async (stage: Stage) => {
     if (short.length === 0) return true
     throw new Error(`cells ${short.map(([partition]) => partition).join(", ")} are not there yet`)
   })
+  stage.history.write("stored")
   stage.watch.stop()
   for (const [name, runner] of region.runners) {
     if (!runner.running()) continue
@@ -232,6 +235,7 @@ export const playTogether = async (
     }
     const already = stage.blamed.length
     await windUp(stage)
+    stage.history.write("ended")
     const judgement = await judge(stage.region, stage.load)
     stage.history.write("judgement", {
       ...judgement,
