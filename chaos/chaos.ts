@@ -20,6 +20,7 @@ const help = `Harms a region of real processes under load, and compares what it 
   --seeds N      plays each with N seeds, from --seed on
   --kills N      how often F1 kills (default 5, with --long 20)
   --long         the contract's own lengths in place of short ones
+  --slack N      N times what is allowed for a recovery: for a machine that does other things as well
   --together     the named scenarios one after the other in one region
   --report PATH  writes the runs to FILE.md, FILE.json or both in a folder
   --with FILES   reports what stands in these FILE.json of earlier runs as well, in their order, commas between
@@ -33,6 +34,7 @@ const { values } = parseArgs({
     seed: { type: "string", default: "1" },
     seeds: { type: "string", default: "1" },
     kills: { type: "string" },
+    slack: { type: "string", default: "1" },
     list: { type: "boolean", default: false },
     all: { type: "boolean", default: false },
     short: { type: "boolean", default: false },
@@ -80,6 +82,7 @@ const whole = (text: string | undefined, flag: string) => {
 }
 const first = whole(values.seed, "--seed")
 const kills = values.kills === undefined ? undefined : whole(values.kills, "--kills")
+const slack = whole(values.slack, "--slack")
 const seeds = Array.from({ length: whole(values.seeds, "--seeds") }, (_, i) => first + i)
 const keep =
   values.keep ??
@@ -106,7 +109,7 @@ const add = (made: ReadonlyArray<Row>) => {
     )
 }
 for (const seed of seeds) {
-  const options = { seed, folder: keep, length, kills, say }
+  const options = { seed, folder: keep, length, kills, slack, say }
   if (together && chosen.length > 0) {
     const regional = chosen.filter((one): one is RegionScenario => one.kind === "region")
     add(await playTogether(regional, { ...options, folder: join(keep, `together-${seed}`) }))

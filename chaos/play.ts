@@ -1,4 +1,5 @@
 // Plays scenarios and judges them: those of a region one after the other in the same one where they are given together.
+import { cpus, loadavg } from "node:os"
 import { join } from "node:path"
 import { Kafka as KafkaJs, logLevel } from "kafkajs"
 import { slopeOf } from "../bench/report.ts"
@@ -165,6 +166,8 @@ const tellOf = (turn: Turn, stage: Stage, judgement: Judgement, slack: number): 
   }
 }
 
+const loadNow = (): number => Math.round((loadavg()[0] / cpus().length) * 10) / 10
+
 const messageOf = (cause: unknown) => (cause instanceof Error ? cause.message : String(cause))
 
 /** Plays these in one region, under one load, with one judgement at the end. */
@@ -180,6 +183,7 @@ export const playTogether = async (
     name,
     seed,
     seconds: took,
+    load: loadNow(),
     ...told
   })
   const lacking = kafkaAvailable()
@@ -276,6 +280,7 @@ export const play = async (scenario: Scenario, options: PlayOptions): Promise<Ro
     name: scenario.name,
     seed: options.seed,
     seconds: (performance.now() - begun) / 1_000,
+    load: loadNow(),
     ...told
   }
 }

@@ -16,6 +16,7 @@ const head = [
   "equal",
   "state",
   "recovery p50 / p95 / max",
+  "load",
   "verdict"
 ]
 
@@ -39,6 +40,7 @@ const cellsOf = (row: Row): ReadonlyArray<string> => [
   sameness(row.alertsEqual),
   sameness(row.statesEqual),
   recovery(row),
+  row.load === undefined ? "–" : String(row.load),
   row.verdict
 ]
 
