@@ -108,6 +108,17 @@ const add = (made: ReadonlyArray<Row>) => {
       ].join("\n")
     )
 }
+/** After each scenario anew, so that what has been played is told whatever becomes of the rest. */
+const report = () =>
+  values.report === undefined
+    ? []
+    : writeReport(
+        values.report,
+        rows,
+        absent,
+        `npm run chaos -- ${process.argv.slice(2).join(" ")}`,
+        (path) => (existsSync(path) ? readFileSync(path, "utf8") : undefined)
+      )
 for (const seed of seeds) {
   const options = { seed, folder: keep, length, kills, slack, say }
   if (together && chosen.length > 0) {
@@ -115,17 +126,14 @@ for (const seed of seeds) {
     add(await playTogether(regional, { ...options, folder: join(keep, `together-${seed}`) }))
     continue
   }
-  for (const scenario of chosen) add([await play(scenario, options)])
+  for (const scenario of chosen) {
+    add([await play(scenario, options)])
+    report()
+  }
 }
 out(tableOf(rows))
 say(`histories: ${keep}`)
-if (values.report !== undefined) {
-  const command = `npm run chaos -- ${process.argv.slice(2).join(" ")}`
-  const files = writeReport(values.report, rows, absent, command, (path) =>
-    existsSync(path) ? readFileSync(path, "utf8") : undefined
-  )
-  say(`report: ${files.join(", ")}`)
-}
+for (const file of report()) say(`report: ${file}`)
 process.exit(
   rows.some(({ verdict }) => verdict === "failed")
     ? 1
