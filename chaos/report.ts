@@ -69,6 +69,9 @@ const commitOf = (): string => {
 const barred = (cells: ReadonlyArray<string>) =>
   `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`
 
+/** Where a diagnosis lies means nothing to a reader elsewhere. */
+const withoutPlaces = (why: string): string => why.replace(/ \(see [^)]*\)/g, "")
+
 const markdownOf = (
   rows: ReadonlyArray<Row>,
   absent: ReadonlyArray<AbsentScenario>,
@@ -89,7 +92,9 @@ const markdownOf = (
       : [
           "Why not held:",
           "",
-          ...reasons.flatMap((row) => row.because.map((why) => `- **${row.id} ${row.name}**: ${why}`)),
+          ...reasons.flatMap((row) =>
+            row.because.map((why) => `- **${row.id} ${row.name}**: ${withoutPlaces(why)}`)
+          ),
           ""
         ]),
     "What was done:",
