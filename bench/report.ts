@@ -42,6 +42,15 @@ export const median = (values: ReadonlyArray<number>): number => {
   return ascending.length % 2 === 1 ? ascending[middle] : (ascending[middle - 1] + ascending[middle]) / 2
 }
 
+/** Slope of the least-squares line through points (x, y). */
+export const slopeOf = (points: ReadonlyArray<readonly [x: number, y: number]>): number => {
+  const mean = (of: (point: readonly [number, number]) => number) =>
+    points.reduce((sum, point) => sum + of(point), 0) / points.length
+  const [x, y] = [mean(([at]) => at), mean(([, value]) => value)]
+  const over = points.reduce((sum, [at, value]) => sum + (at - x) * (value - y), 0)
+  return over / points.reduce((sum, [at]) => sum + (at - x) ** 2, 0)
+}
+
 /** p50, p99 and the largest of times in milliseconds, rounded for reading. */
 export const summaryOf = (millis: ReadonlyArray<number>) => ({
   count: millis.length,

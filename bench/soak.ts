@@ -9,7 +9,7 @@ import {
   startProducer,
   startRunner
 } from "./live.ts"
-import { type Question, round } from "./report.ts"
+import { type Question, round, slopeOf } from "./report.ts"
 
 const PARTITIONS = 8
 const DEVICES = 50_000
@@ -19,15 +19,6 @@ const CHUNK = 400_000
 /** The producer sends on while the runner is less than this behind. */
 const BEHIND = 800_000
 const LOOK_MILLIS = 500
-
-/** Slope of the least-squares line through points (x, y). */
-const slopeOf = (points: ReadonlyArray<readonly [x: number, y: number]>): number => {
-  const mean = (of: (point: readonly [number, number]) => number) =>
-    points.reduce((sum, point) => sum + of(point), 0) / points.length
-  const [x, y] = [mean(([at]) => at), mean(([, value]) => value)]
-  const over = points.reduce((sum, [at, value]) => sum + (at - x) * (value - y), 0)
-  return over / points.reduce((sum, [at]) => sum + (at - x) ** 2, 0)
-}
 
 /** Above this the process would double its memory within a day. */
 const GOAL = 1

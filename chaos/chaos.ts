@@ -20,8 +20,10 @@ const help = `Harms a region of real processes under load, and compares what it 
   --seeds N      plays each with N seeds, from --seed on
   --kills N      how often F1 kills (default 5, with --long 20)
   --long         the contract's own lengths in place of short ones
+  --slack N      N times what is allowed for a recovery: for a machine that does other things as well
   --together     the named scenarios one after the other in one region
   --report PATH  writes the runs to FILE.md, FILE.json or both in a folder
+  --with FILES   reports what stands in these FILE.json of earlier runs as well, in their order, commas between
   --keep DIR     where histories and diagnoses go (default .cache/chaos)
 
 Exit code 0 where all held, 1 where one failed, 3 where one showed nothing or could not be run.`
@@ -32,12 +34,14 @@ const { values } = parseArgs({
     seed: { type: "string", default: "1" },
     seeds: { type: "string", default: "1" },
     kills: { type: "string" },
+    slack: { type: "string", default: "1" },
     list: { type: "boolean", default: false },
     all: { type: "boolean", default: false },
     short: { type: "boolean", default: false },
     long: { type: "boolean", default: false },
     together: { type: "boolean", default: false },
     report: { type: "string" },
+    with: { type: "string" },
     keep: { type: "string" },
     help: { type: "boolean", default: false }
   }
@@ -62,7 +66,7 @@ const names = values.all
   : values.short
     ? short
     : (values.scenario?.split(",") ?? [])
-if (values.help || names.length === 0) {
+if (values.help || (names.length === 0 && values.with === undefined)) {
   out(help)
   process.exit(values.help ? 0 : 2)
 }
@@ -78,6 +82,7 @@ const whole = (text: string | undefined, flag: string) => {
 }
 const first = whole(values.seed, "--seed")
 const kills = values.kills === undefined ? undefined : whole(values.kills, "--kills")
+const slack = whole(values.slack, "--slack")
 const seeds = Array.from({ length: whole(values.seeds, "--seeds") }, (_, i) => first + i)
 const keep =
   values.keep ??
@@ -90,30 +95,45 @@ const together = values.short || values.together
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(130))
 
 out(`seeds ${seeds.join(", ")}; scenarios ${names.join(", ")}`)
-const rows: Array<Row> = []
+const rows: Array<Row> = (values.with?.split(",") ?? []).flatMap(
+  (file) => JSON.parse(readFileSync(file, "utf8")).rows
+)
 const add = (made: ReadonlyArray<Row>) => {
   rows.push(...made)
   for (const row of made)
-    say(`${row.id} ${row.name}, seed ${row.seed}: ${row.verdict}, ${row.seconds.toFixed(0)} s`)
+    say(
+      [
+        `${row.id} ${row.name}, seed ${row.seed}: ${row.verdict}, ${row.seconds.toFixed(0)} s`,
+        ...row.because.map((why) => `  ${why}`)
+      ].join("\n")
+    )
 }
+/** After each scenario anew, so that what has been played is told whatever becomes of the rest. */
+const report = () =>
+  values.report === undefined
+    ? []
+    : writeReport(
+        values.report,
+        rows,
+        absent,
+        `npm run chaos -- ${process.argv.slice(2).join(" ")}`,
+        (path) => (existsSync(path) ? readFileSync(path, "utf8") : undefined)
+      )
 for (const seed of seeds) {
-  const options = { seed, folder: keep, length, kills, say }
-  if (together) {
+  const options = { seed, folder: keep, length, kills, slack, say }
+  if (together && chosen.length > 0) {
     const regional = chosen.filter((one): one is RegionScenario => one.kind === "region")
     add(await playTogether(regional, { ...options, folder: join(keep, `together-${seed}`) }))
     continue
   }
-  for (const scenario of chosen) add([await play(scenario, options)])
+  for (const scenario of chosen) {
+    add([await play(scenario, options)])
+    report()
+  }
 }
 out(tableOf(rows))
 say(`histories: ${keep}`)
-if (values.report !== undefined) {
-  const command = `npm run chaos -- ${process.argv.slice(2).join(" ")}`
-  const files = writeReport(values.report, rows, absent, command, (path) =>
-    existsSync(path) ? readFileSync(path, "utf8") : undefined
-  )
-  say(`report: ${files.join(", ")}`)
-}
+for (const file of report()) say(`report: ${file}`)
 process.exit(
   rows.some(({ verdict }) => verdict === "failed")
     ? 1

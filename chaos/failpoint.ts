@@ -13,25 +13,25 @@ const block = (millis: number): void => {
   while (performance.now() < end);
 }
 
-interface BindingSession {
-  readonly prototype: { run: (...words: Array<unknown>) => unknown }
+interface Binding {
+  readonly InferenceSession: new () => { run(...words: Array<unknown>): unknown }
 }
 
 /** Looks before each run whether it is to go wrong: `throw`, `hang`, `slow <ms>`. */
 const harmModels = (file: string): void => {
-  const { binding }: { binding?: { InferenceSession?: BindingSession } } = createRequire(import.meta.url)(
-    "onnxruntime-node/dist/binding.js"
-  )
-  const prototype = binding?.InferenceSession?.prototype
-  if (prototype === undefined) throw new Error("onnxruntime-node has no session to harm")
-  const run = prototype.run
-  prototype.run = function (...words) {
-    const [what, millis] = existsSync(file) ? readFileSync(file, "utf8").trim().split(" ") : []
-    if (what === "throw") throw new Error("the failpoint says so")
-    if (what === "hang") block(Number.POSITIVE_INFINITY)
-    if (what === "slow") block(Number(millis))
-    return run.apply(this, words)
+  const runtime: { binding: Binding } = createRequire(import.meta.url)("onnxruntime-node/dist/binding.js")
+  const { binding } = runtime
+  class Harmed extends binding.InferenceSession {
+    override run(...words: Array<unknown>) {
+      const [what, millis] = existsSync(file) ? readFileSync(file, "utf8").trim().split(" ") : []
+      if (what === "throw") throw new Error("the failpoint says so")
+      if (what === "hang") block(Number.POSITIVE_INFINITY)
+      if (what === "slow") block(Number(millis))
+      return super.run(...words)
+    }
   }
+  // The native class can't be changed; whoever opens a session is given another one.
+  runtime.binding = Object.create(binding, { InferenceSession: { value: Harmed } })
 }
 
 if (folder !== undefined) {

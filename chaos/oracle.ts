@@ -38,12 +38,17 @@ export interface Judgement {
 /** The region as the runners' settings name it. */
 const REGION = "test"
 const NAMED_MAX = 3
+const NAME_LENGTH_MAX = 80
+/** A letter on the topic keeps less of a very large record; so much, in base64, of any. */
+const LETTER_TEXT_MAX = 900_000
 
 const text = new TextDecoder()
 const parsed = (value: Uint8Array | null): Told => JSON.parse(text.decode(value ?? new Uint8Array(0)))
 const asJson = (value: unknown): unknown => JSON.parse(JSON.stringify(value))
 
-const named = (ids: ReadonlyArray<string>) => `${ids.length} (such as ${ids.slice(0, NAMED_MAX).join(", ")})`
+const shortened = (ids: ReadonlyArray<string>) =>
+  ids.slice(0, NAMED_MAX).map((id) => id.slice(0, NAME_LENGTH_MAX))
+const named = (ids: ReadonlyArray<string>) => `${ids.length} (such as ${shortened(ids).join(", ")})`
 
 /** The log of every partition, computed anew. */
 const recomputed = (plan: ReturnType<typeof planOfChaos>) =>
@@ -145,7 +150,8 @@ export const judge = async (region: RegionWorld, load: Load): Promise<Judgement>
   const alertsEqual = differing.every((list) => list.length === 0)
 
   // I4: dead letters, with their bytes and reasons.
-  const letterText = (letter: Told) => `${letter.id} ${letter.reason} ${letter.size} ${letter.bytes}`
+  const letterText = (letter: Told) =>
+    [letter.id, letter.reason, letter.size, String(letter.bytes).slice(0, LETTER_TEXT_MAX)].join(" ")
   const letters = new Set(buried.records.map(({ value }) => letterText(parsed(value))))
   const wanted = new Set(
     outcomes.flatMap((outcome) =>

@@ -1,6 +1,8 @@
 // Plays scenarios and judges them: those of a region one after the other in the same one where they are given together.
+import { cpus, loadavg } from "node:os"
 import { join } from "node:path"
 import { Kafka as KafkaJs, logLevel } from "kafkajs"
+import { slopeOf } from "../bench/report.ts"
 import { kafkaAvailable } from "../test/support/kafka.ts"
 import type { Told as Answer } from "../test/support/runner.ts"
 import { type Judgement, judge } from "./oracle.ts"
@@ -11,6 +13,9 @@ import { cellsOf } from "./watch.ts"
 
 /** Below this a run shows nothing. */
 const EVENTS_MIN = 1_000
+/** Memory is judged over the last so much of a process that has run for half as long again; below, MiB a minute. */
+const GROWTH_MILLIS = 20 * 60_000
+const GROWTH_MAX = 1
 
 /** What was done in one scenario's turn. */
 interface Turn {
@@ -40,6 +45,7 @@ const windUp = async (stage: Stage) => {
   await stage.until("enough events", async () => (load.records() >= EVENTS_MIN ? true : undefined))
   await stage.settled()
   await load.finish()
+  stage.history.write("load-over")
   const ends = await endsOf(region.kafka.brokers)
   await stage.until("the cells to process everything", async () => {
     const told = await cellsOf(region)
@@ -49,6 +55,7 @@ const windUp = async (stage: Stage) => {
     )
     return done ? true : undefined
   })
+  stage.history.write("processed")
   // What lies below a stored offset is where it belongs, so nothing is left to be taken over when they end.
   await stage.until("the checkpoints to reach the end", async () => {
     const rows = await region.postgres.query(
@@ -60,6 +67,7 @@ const windUp = async (stage: Stage) => {
     if (short.length === 0) return true
     throw new Error(`cells ${short.map(([partition]) => partition).join(", ")} are not there yet`)
   })
+  stage.history.write("stored")
   stage.watch.stop()
   for (const [name, runner] of region.runners) {
     if (!runner.running()) continue
@@ -96,8 +104,25 @@ const timeOf = (mark: Mark, stage: Stage, { alertedAt }: Judgement): number | un
   return slowest
 }
 
+/** I11: of each process that has run for long enough, MiB a minute over its last stretch. */
+const memoryGrowth = ({ watch }: Stage): ReadonlyArray<string> => {
+  const processes = new Set(watch.memory.map(({ pid }) => pid))
+  return [...processes].flatMap((process) => {
+    const samples = watch.memory.filter(({ pid }) => pid === process)
+    const end = samples[samples.length - 1].at
+    if (end - samples[0].at < 1.5 * GROWTH_MILLIS) return []
+    const points = samples
+      .filter(({ at }) => at > end - GROWTH_MILLIS)
+      .map(({ at, bytes }) => [at / 60_000, bytes / 1_048_576] as const)
+    const slope = slopeOf(points)
+    return slope < GROWTH_MAX
+      ? []
+      : [`I11: runner ${samples[0].runner} grew by ${slope.toFixed(2)} MiB a minute over 20 minutes`]
+  })
+}
+
 const tellOf = (turn: Turn, stage: Stage, judgement: Judgement, slack: number): Told => {
-  const because = [...judgement.broken, ...turn.blamed]
+  const because = [...judgement.broken, ...turn.blamed, ...memoryGrowth(stage)]
   const recoveries: Array<number> = []
   let disturbed = 0
   for (const mark of turn.marks) {
@@ -141,6 +166,8 @@ const tellOf = (turn: Turn, stage: Stage, judgement: Judgement, slack: number): 
   }
 }
 
+const loadNow = (): number => Math.round((loadavg()[0] / cpus().length) * 10) / 10
+
 const messageOf = (cause: unknown) => (cause instanceof Error ? cause.message : String(cause))
 
 /** Plays these in one region, under one load, with one judgement at the end. */
@@ -156,6 +183,7 @@ export const playTogether = async (
     name,
     seed,
     seconds: took,
+    load: loadNow(),
     ...told
   })
   const lacking = kafkaAvailable()
@@ -211,6 +239,7 @@ export const playTogether = async (
     }
     const already = stage.blamed.length
     await windUp(stage)
+    stage.history.write("ended")
     const judgement = await judge(stage.region, stage.load)
     stage.history.write("judgement", {
       ...judgement,
@@ -251,6 +280,7 @@ export const play = async (scenario: Scenario, options: PlayOptions): Promise<Ro
     name: scenario.name,
     seed: options.seed,
     seconds: (performance.now() - begun) / 1_000,
+    load: loadNow(),
     ...told
   }
 }

@@ -16,6 +16,7 @@ const head = [
   "equal",
   "state",
   "recovery p50 / p95 / max",
+  "load",
   "verdict"
 ]
 
@@ -39,6 +40,7 @@ const cellsOf = (row: Row): ReadonlyArray<string> => [
   sameness(row.alertsEqual),
   sameness(row.statesEqual),
   recovery(row),
+  row.load === undefined ? "–" : String(row.load),
   row.verdict
 ]
 
@@ -67,6 +69,9 @@ const commitOf = (): string => {
 const barred = (cells: ReadonlyArray<string>) =>
   `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`
 
+/** Where a diagnosis lies means nothing to a reader elsewhere. */
+const withoutPlaces = (why: string): string => why.replace(/ \(see [^)]*\)/g, "")
+
 const markdownOf = (
   rows: ReadonlyArray<Row>,
   absent: ReadonlyArray<AbsentScenario>,
@@ -87,7 +92,9 @@ const markdownOf = (
       : [
           "Why not held:",
           "",
-          ...reasons.flatMap((row) => row.because.map((why) => `- **${row.id} ${row.name}**: ${why}`)),
+          ...reasons.flatMap((row) =>
+            row.because.map((why) => `- **${row.id} ${row.name}**: ${withoutPlaces(why)}`)
+          ),
           ""
         ]),
     "What was done:",

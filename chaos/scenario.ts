@@ -72,6 +72,8 @@ export interface Row extends Told {
   readonly name: string
   readonly seed: number
   readonly seconds: number
+  /** Processes that wanted a core at its end, for each core: above 1 the machine was doing other things as well. */
+  readonly load?: number
 }
 
 /** A row of which nothing but a reason is known. */

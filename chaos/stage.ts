@@ -95,7 +95,8 @@ export interface Stage {
   readonly say: (text: string) => void
 }
 
-const DEFAULT_LOAD = { rate: 400, devices: 2_000, probeEvery: 100, badShare: 0.005, repeatShare: 0.001 }
+/** Sized for two cores that also hold broker, database and this process. */
+const DEFAULT_LOAD = { rate: 250, devices: 2_000, probeEvery: 200, badShare: 0.005, repeatShare: 0.001 }
 /** Every deadline of a stage is at least this: other work may hold the machine meanwhile. */
 const PATIENCE_MILLIS = 60_000
 

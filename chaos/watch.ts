@@ -29,6 +29,7 @@ export interface Sample {
 export interface MemorySample {
   readonly at: number
   readonly runner: string
+  readonly pid: number
   readonly bytes: number
 }
 
@@ -180,7 +181,8 @@ export const startWatch = (region: RegionWorld, history: History, folder: string
     samples.push(sample)
     history.write("look", { ...sample, unreachable: told?.unreachable?.length })
     for (const [name, runner] of region.runners) {
-      if (runner.running()) memory.push({ at, runner: name, bytes: residentBytes(runner.pid) })
+      if (runner.running())
+        memory.push({ at, runner: name, pid: runner.pid, bytes: residentBytes(runner.pid) })
     }
     if (sample.offset > furthest) {
       furthest = sample.offset

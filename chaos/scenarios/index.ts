@@ -73,7 +73,7 @@ export const absent: ReadonlyArray<AbsentScenario> = [
     id: "F27-F29",
     name: "hostile",
     kind: "absent",
-    why: "test/services/inspect has the routes, bodies and slow clients"
+    why: "test/services/inspect has routes, roles, bodies and deadlines"
   },
   { id: "F30", name: "audit", kind: "absent", why: "there is no audit log yet" },
   { id: "F31", name: "replicas", kind: "absent", why: "nothing is replicated between regions yet" },
@@ -87,7 +87,7 @@ export const absent: ReadonlyArray<AbsentScenario> = [
     id: "F37",
     name: "swaps",
     kind: "absent",
-    why: "bench/soak and test/actors/model have swaps, a thousand under load none"
+    why: "nothing swaps a thousand models under load yet"
   },
   { id: "F38", name: "upgrade", kind: "absent", why: "there is no earlier version yet" }
 ]

@@ -1,5 +1,8 @@
 // Links that are slow, silent or gone, between one runner and the database, the broker, the others. F8 F10 F11.
+import type { Told } from "../../test/support/runner.ts"
 import type { RegionScenario } from "../scenario.ts"
+import { PARTITIONS, type Stage } from "../stage.ts"
+import { ask } from "../watch.ts"
 import { even } from "./runners.ts"
 import { everyPartition } from "./stores.ts"
 
@@ -26,6 +29,13 @@ export const delayed: RegionScenario = {
   }
 }
 
+/** Has b all of the cells, and do they read? */
+const withOther = async (stage: Stage): Promise<true | undefined> => {
+  const { items } = await ask(stage.runner("b"), "/v1/cells")
+  const there = (items as ReadonlyArray<Told>).filter(({ owner, paused }) => owner === "b" && paused === null)
+  return there.length === PARTITIONS ? true : undefined
+}
+
 export const halfOpen: RegionScenario = {
   kind: "region",
   id: "F8 F9",
@@ -45,8 +55,15 @@ export const halfOpen: RegionScenario = {
       await stage.observe("the link holds back what is sent", async () =>
         link.seen().held > before ? true : undefined
       )
-      await stage.recovered({ what: fault, at, partitions: had, within: 45_000 })
-      await stage.last(stage.by({ short: 2_000, usual: 2_000, long: 60_000 }))
+      // While the runner may still speak it does; then its cells are to go to the other, with the fault still there.
+      await stage.last(stage.by({ short: 5_000, usual: 5_000, long: 60_000 }))
+      const moved = await stage
+        .until("the cells of a to be with the other", () => withOther(stage))
+        .catch((cause: unknown) =>
+          stage.blame(`F9: the cells of a did not move: ${String(cause).slice(0, 160)}`)
+        )
+      if (moved !== undefined)
+        await stage.recovered({ what: fault, at: at + 5_000, partitions: had, within: 45_000 })
       link.reset()
       link.pass()
       await even(stage, 2)

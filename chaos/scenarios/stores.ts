@@ -1,7 +1,9 @@
 // The database and the broker go away, stand still, or refuse. F6 F7 F8.
 import { readdirSync, readFileSync } from "node:fs"
+import type { Told } from "../../test/support/runner.ts"
 import type { RegionScenario } from "../scenario.ts"
 import { PARTITIONS, type Stage } from "../stage.ts"
+import { cellsOf } from "../watch.ts"
 
 export const everyPartition = Array.from({ length: PARTITIONS }, (_, partition) => partition)
 
@@ -177,7 +179,12 @@ export const broker: RegionScenario = {
       await stage.observe("the load gets no answers", async () =>
         stage.load.unknown() > before ? true : undefined
       )
-      await unready(stage, "cell ")
+      await stage.observe("cells say that they wait for the log", async () => {
+        const told = await cellsOf(stage.region)
+        const waiting = (cell: Told) =>
+          cell.paused === "log-unavailable" || cell.paused === "alerts-undelivered"
+        return told?.items.some(waiting) ? true : undefined
+      })
       await stage.last(seconds * 1_000)
       await kafka.restart()
       await stage.recovered({ what: fault, at: Date.now(), partitions: everyPartition, within: 60_000 })

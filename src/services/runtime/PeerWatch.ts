@@ -1,5 +1,6 @@
 // Tells the region that this runner lives, and finds out about peers that no longer do: a kill within a tenth of a second.
 import { connect } from "node:net"
+import { performance } from "node:perf_hooks"
 import { RunnerAddress, Runners } from "@effect/cluster"
 import { Cause, Duration, Effect, Fiber, Layer, Schedule } from "effect"
 import { HeldSlots } from "./Cluster.ts"
@@ -14,6 +15,11 @@ const TWICE_MILLIS = 30
 const AGAIN_MILLIS = 250
 const PING_EVERY_MILLIS = 1_000
 const PING_MILLIS = 1_500
+/**
+ * A peer that answers and has told the database nothing for so long can't reach it, while this runner can: its lease is
+ * long over and nothing leaves it. Longer than a call to the database may take, so that a slow one gives nobody up.
+ */
+const CUT_OFF_AFTER_MILLIS = 12_000
 /** How often the list of peers is compared with those that are watched. */
 const COMPARE_MILLIS = 200
 
@@ -53,13 +59,15 @@ const make = Effect.gen(function* () {
   const streams = yield* Streams
   const cells = () => streams.all.reduce((sum, { partitions }) => sum + partitions, 0)
   let divided = cells()
+  /** Since when each of this runner's own beats has reached the database, monotonic ms; undefined while they do not. */
+  let heardSince: number | undefined
 
   const giveUp = (member: Member, cause: "refused" | "silent") =>
     membership.giveUp(member, cause).pipe(
       Effect.tap((first) =>
         first
           ? Effect.logWarning(
-              `runner ${member.name} is given up: it ${cause === "refused" ? "has ended" : "does not answer"}; its cells go to others`
+              `runner ${member.name} is given up: it ${cause === "refused" ? "has ended" : "is not heard of"}; its cells go to others`
             ).pipe(Effect.annotateLogs({ address: member.address }))
           : Effect.void
       ),
@@ -81,13 +89,21 @@ const make = Effect.gen(function* () {
       yield* Effect.sleep(AGAIN_MILLIS)
     }).pipe(Effect.forever)
 
-  /** A peer that is frozen, or whose machine is gone: neither its database row moves nor does it answer. */
+  /**
+   * A peer that is frozen, or whose machine is gone: neither its database row moves nor does it answer. Or it answers,
+   * and its row has not moved for far longer than the database has been there for this runner.
+   */
   const watchAnswers = (member: Member) => {
     const address = RunnerAddress.make(placeOf(member).host, placeOf(member).port)
     return Effect.gen(function* () {
       yield* Effect.sleep(PING_EVERY_MILLIS)
       const now = membership.view().members.find((one) => one.incarnation === member.incarnation)
       if (now === undefined || now.silentMillis < SILENT_AFTER_MILLIS) return
+      const cutOff =
+        now.silentMillis > CUT_OFF_AFTER_MILLIS &&
+        heardSince !== undefined &&
+        performance.now() - heardSince > CUT_OFF_AFTER_MILLIS
+      if (cutOff) return yield* giveUp(member, "silent")
       const answered = yield* runners
         .ping(address)
         .pipe(Effect.disconnect, Effect.timeout(PING_MILLIS), Effect.isSuccess)
@@ -131,6 +147,7 @@ const make = Effect.gen(function* () {
     if (!membership.joined()) return
     const state = yield* membership.beat
     away = false
+    heardSince ??= performance.now()
     if (cells() !== divided && state === "active") {
       // Cells of partitions that were added lie in slots that have no weight yet.
       const now = cells()
@@ -144,6 +161,7 @@ const make = Effect.gen(function* () {
       Effect.suspend(() => {
         const first = !away
         away = true
+        heardSince = undefined
         return first
           ? Effect.annotateLogs(Effect.logWarning("the region's database has not heard this runner"), {
               detail: Cause.pretty(cause)
