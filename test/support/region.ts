@@ -136,6 +136,11 @@ export interface Probe {
   readonly sent: ReadonlyArray<ReadonlyArray<Sent>>
   /** No more events; completes when each has its alert. */
   readonly finish: () => Promise<void>
+  /**
+   * Waits until every given partition has scored an event that was sent after `at`, and answers how long after `at`
+   * the last of them did, ms.
+   */
+  readonly recovery: (at: number, partitions: Iterable<number>, deadlineMillis?: number) => Promise<number>
   /** The longest time between two first alerts of a partition since `at`, ms. */
   readonly gap: (at: number, partition: number) => number
 }
@@ -197,6 +202,29 @@ export const probe = async (
         throw new Error(`${open.length} have none, such as ${open.slice(0, 5).join(", ")}`)
       })
       await consumer.disconnect()
+    },
+    recovery: async (at, affected, deadlineMillis = 60_000) => {
+      let last = at
+      for (const partition of affected) {
+        const seen = await until(
+          `partition ${partition} to score again`,
+          async () => {
+            const list = sent[partition]
+            for (let i = list.length - 1; i >= 0 && list[i].sentAt >= at; i--) {
+              if (list[i].seenAt > 0) {
+                // The first that came, not the latest.
+                return Math.min(
+                  ...list.filter((one) => one.sentAt >= at && one.seenAt > 0).map(({ seenAt }) => seenAt)
+                )
+              }
+            }
+            return undefined
+          },
+          deadlineMillis
+        )
+        last = Math.max(last, seen)
+      }
+      return last - at
     },
     gap: (at, partition) => {
       const seen = sent[partition]
