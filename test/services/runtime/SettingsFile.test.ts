@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
+import { fileURLToPath } from "node:url"
 import { Effect, Either, Redacted } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { defaultConfig } from "../../../src/services/runtime/Settings.ts"
@@ -33,6 +34,12 @@ const problems = async (text: string, variables: Readonly<Record<string, string>
 }
 
 describe("loadSettings", () => {
+  it("takes the example of a region's runner, without the files that it names", async () => {
+    const example = new URL("../../../deploy/examples/region/groundstate.yaml", import.meta.url)
+    const { settings } = Either.getOrThrow(await load(fileURLToPath(example)))
+    expect(settings.access.tokensFile).toBe("/etc/groundstate/tokens.json")
+  })
+
   it("takes an empty file, and one of comments, for the defaults", async () => {
     for (const text of ["", "\n", "# nothing yet\n"]) {
       const { settings } = await loaded(text)
