@@ -29,6 +29,7 @@ import { Asks } from "../services/observe/Asks.ts"
 import * as DatabaseWatch from "../services/observe/DatabaseWatch.ts"
 import { Health } from "../services/observe/Health.ts"
 import { Metrics } from "../services/observe/Metrics.ts"
+import { RegionEvents } from "../services/observe/RegionEvents.ts"
 import * as RegionWatch from "../services/observe/RegionWatch.ts"
 import * as Telemetry from "../services/observe/Telemetry.ts"
 import { Cells } from "../services/runtime/Cells.ts"
@@ -118,6 +119,7 @@ const regionLayer = (settings: RunnerConfig, postgres: PostgresSettings) => {
     Layer.provideMerge(
       Cluster.layerRegion({ cluster: settings.cluster, postgres, incarnation, region: settings.region })
     ),
+    Layer.provideMerge(RegionEvents.layer),
     Layer.provideMerge(Membership.layer(incarnation)),
     Layer.provideMerge(DatabaseWatch.layer),
     Layer.provideMerge(
@@ -134,6 +136,7 @@ const regionLayer = (settings: RunnerConfig, postgres: PostgresSettings) => {
 const aloneLayer = (settings: RunnerConfig) =>
   Cluster.layerSingle.pipe(
     Layer.provideMerge(Ownership.layerAlone),
+    Layer.provideMerge(RegionEvents.layer),
     Layer.provideMerge(
       layerSqlite({
         filename: `${settings.dataDir}/state.db`,

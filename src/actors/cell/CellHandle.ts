@@ -5,6 +5,7 @@ import type { RecordBatch } from "../../schema/event/Batch.ts"
 import { type CellChange, type CellStatus, CellUnavailable } from "../../schema/protocol/CellProtocol.ts"
 import { Health } from "../../services/observe/Health.ts"
 import { Metrics } from "../../services/observe/Metrics.ts"
+import { RegionEvents } from "../../services/observe/RegionEvents.ts"
 import { Settings } from "../../services/runtime/Settings.ts"
 import type { ServedStream } from "../../services/runtime/Streams.ts"
 import { makeAskers } from "./askers.ts"
@@ -36,10 +37,12 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
     const settings = yield* Settings
     const health = yield* Health
     const metrics = yield* Metrics
+    const events = yield* RegionEvents
     const lock = makeCellLock()
     const stream = served.plan.stream
     const name = `${stream}/${partition}`
     const component = `cell ${name}`
+    const place = { stream, partition }
     const clock = yield* Effect.clock
     const startedAt = clock.unsafeCurrentTimeMillis()
     const askers = makeAskers()
@@ -123,6 +126,11 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
         paused = undefined
         health.report(component, { ready: true, reason: null })
         metrics.takeover(stream, millis / 1_000)
+        events.tell({
+          ...place,
+          kind: "takeover",
+          detail: `Runner ${settings.runner} has cell ${name} with epoch ${context?.epoch ?? 0} and reads from offset ${Math.max(0, context?.core.nextOffset ?? 0)}, ${Math.round(millis)} ms after its claim.`
+        })
       },
       /** Says why the cell waits, once per cause. */
       pause: (cause: PauseCause, error: { readonly message: string }) =>
@@ -131,6 +139,12 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
           paused = cause
           pauseDetail = error.message
           health.report(component, { ready: false, reason: `${cause}: ${error.message}` })
+          if (first)
+            events.tell({
+              ...place,
+              kind: "paused",
+              detail: `Cell ${name} waits (${cause}): ${error.message}`
+            })
           return first
             ? Effect.annotateLogs(Effect.logWarning(`cell ${name} waits`), { cause, detail: error.message })
             : Effect.void
@@ -141,6 +155,7 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
           paused = undefined
           pauseDetail = undefined
           health.report(component, { ready: true, reason: null })
+          events.tell({ ...place, kind: "resumed", detail: `Cell ${name} goes on (${cause} is over).` })
           return Effect.annotateLogs(Effect.logInfo(`cell ${name} goes on`), { cause })
         }),
 
@@ -175,6 +190,11 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
           paused = "stopped"
           pauseDetail = error instanceof Error ? error.message : String(error)
           health.report(component, { ready: false, reason: pauseDetail })
+          events.tell({
+            ...place,
+            kind: error instanceof Fenced ? "fenced" : "stopped",
+            detail: `Cell ${name} stopped and starts again where its slot lies: ${pauseDetail}`
+          })
           return Effect.logError(`cell ${name} stopped and starts again`, cause)
         }),
       idle: () => {

@@ -92,5 +92,14 @@ export const migrations: ReadonlyArray<Migration> = [
     id: 5,
     name: "runner version",
     statements: [`ALTER TABLE region_runner ADD COLUMN version TEXT NOT NULL DEFAULT ''`]
+  },
+  {
+    id: 6,
+    name: "region events",
+    statements: [
+      `CREATE TABLE region_event (
+        seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, runner TEXT NOT NULL, stream TEXT,
+        partition_id INTEGER, detail TEXT NOT NULL)`
+    ]
   }
 ]
