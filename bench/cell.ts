@@ -81,7 +81,8 @@ const cellPass = (loaded: LoadedModel, batches: ReadonlyArray<RecordBatch>, id: 
       store: {} as Checkpoint["Type"],
       metrics: yield* Metrics,
       settings: defaultConfig,
-      over: undefined
+      over: undefined,
+      doing: "scoring"
     }
     let turn = 0
     const pass: Pass = () =>

@@ -28,6 +28,7 @@ import { AlertFeed } from "../services/observe/AlertFeed.ts"
 import { Asks } from "../services/observe/Asks.ts"
 import * as DatabaseWatch from "../services/observe/DatabaseWatch.ts"
 import { Health } from "../services/observe/Health.ts"
+import * as LoopWatch from "../services/observe/LoopWatch.ts"
 import { Metrics } from "../services/observe/Metrics.ts"
 import { RegionEvents } from "../services/observe/RegionEvents.ts"
 import * as RegionWatch from "../services/observe/RegionWatch.ts"
@@ -169,6 +170,7 @@ export const foundation = (settings: RunnerConfig, definitions: ReadonlyArray<St
   )
   return Layer.mergeAll(
     upkeep,
+    LoopWatch.layer,
     DeadLetters.layer({ partitions: OUTPUT_PARTITIONS }),
     Cells.layer,
     SqlCheckpoint.layer,

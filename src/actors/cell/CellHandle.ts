@@ -1,5 +1,6 @@
 // What the outside sees of a cell while its loop runs: status, waiting askers, commands, the lock between slices.
 import { Cause, Effect } from "effect"
+import { CellStalled } from "../../schema/error/CellError.ts"
 import { Fenced } from "../../schema/error/StorageError.ts"
 import type { RecordBatch } from "../../schema/event/Batch.ts"
 import { type CellChange, type CellStatus, CellUnavailable } from "../../schema/protocol/CellProtocol.ts"
@@ -63,12 +64,13 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
     const skips: Array<{ readonly offset: number; readonly attempts: number; readonly detail: string }> = []
 
     const lagOf = (): number => (context === undefined ? 0 : Math.max(0, endOffset - context.core.nextOffset))
-    let lastOffset = -1
+    /** The furthest that it has come: a run that starts again behind it has not moved before it is there. */
+    let furthest = -1
     let lastProgressAt = performance.now()
     const report = () => {
       const offset = context?.core.nextOffset ?? -1
-      if (offset !== lastOffset) {
-        lastOffset = offset
+      if (offset > furthest) {
+        furthest = offset
         lastProgressAt = performance.now()
       }
       health.progress(name, {
@@ -123,6 +125,8 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
       running: (millis: number, end: number) => {
         takeoverMillis = millis
         endOffset = end
+        // The log was made anew.
+        if (end < furthest) furthest = -1
         paused = undefined
         health.report(component, { ready: true, reason: null })
         metrics.takeover(stream, millis / 1_000)
@@ -159,6 +163,14 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
           return Effect.annotateLogs(Effect.logInfo(`cell ${name} goes on`), { cause })
         }),
 
+      /** Has it said what it waits for? */
+      waits: (): boolean => paused !== undefined,
+      /** Where the log ends, learned from elsewhere than a fetch. */
+      knownEnd: (end: number) => {
+        endOffset = Math.max(endOffset, end)
+        report()
+      },
+
       /** Where the slice that begins at row `from` ends: one record at a time where a slice has failed before. */
       sliceEnd: (batch: RecordBatch, from: number): number => {
         let to = Math.min(batch.count, from + settings.cell.batchEventsMax)
@@ -187,12 +199,13 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
         Effect.suspend(() => {
           const error = Cause.squash(cause)
           if (error instanceof Fenced) metrics.fenced(stream)
+          if (error instanceof CellStalled) metrics.stalled(stream, error.doing)
           paused = "stopped"
           pauseDetail = error instanceof Error ? error.message : String(error)
           health.report(component, { ready: false, reason: pauseDetail })
           events.tell({
             ...place,
-            kind: error instanceof Fenced ? "fenced" : "stopped",
+            kind: error instanceof Fenced ? "fenced" : error instanceof CellStalled ? "stalled" : "stopped",
             detail: `Cell ${name} stopped and starts again where its slot lies: ${pauseDetail}`
           })
           return Effect.logError(`cell ${name} stopped and starts again`, cause)

@@ -1,4 +1,5 @@
 // What one run of a cell hands to everything that happens within it.
+import type { CellDoing } from "../../schema/error/CellError.ts"
 import type { Fenced, StorageUnavailable } from "../../schema/error/StorageError.ts"
 import type { Metrics } from "../../services/observe/Metrics.ts"
 import type { RunnerConfig } from "../../services/runtime/Settings.ts"
@@ -49,4 +50,6 @@ export interface SliceContext {
    * come. What it has done so far holds.
    */
   over: StorageUnavailable | Fenced | undefined
+  /** What the loop is at: told where it does not come back from it. */
+  doing: CellDoing
 }

@@ -4,7 +4,8 @@ import { Schema } from "effect"
 /**
  * `takeover`: a runner has a cell, from its claim on. `fenced`: a runner's writes were refused, as a newer owner had the
  * cell. `paused`, `resumed`: a cell waits for something outside, and goes on. `stopped`: a cell's run failed, and
- * starts again. `rebalanced`: cells were given to other runners. `runner-gone`: a runner was found dead and given
+ * starts again. `stalled`: it lived and did not move, and starts again. `loop-blocked`: a runner did nothing at all for
+ * a second or more. `rebalanced`: cells were given to other runners. `runner-gone`: a runner was found dead and given
  * up. `runner-back`: a runner that had been given up has come back. `runner-draining`: a runner hands its cells over.
  * `model-active`, `model-retired`: which model scores has changed.
  */
@@ -14,6 +15,8 @@ export const RegionEventKind = Schema.Literal(
   "paused",
   "resumed",
   "stopped",
+  "stalled",
+  "loop-blocked",
   "rebalanced",
   "runner-gone",
   "runner-back",

@@ -1,5 +1,6 @@
 // The metrics of a runner among others, and of its actors: part of `Metrics.ts`, by the same rules.
 import { Counter, Gauge, type Registry } from "prom-client"
+import type { CellDoing } from "../../schema/error/CellError.ts"
 
 export const makeRegionMetrics = (registry: Registry) => {
   const registers = [registry]
@@ -42,6 +43,15 @@ export const makeRegionMetrics = (registry: Registry) => {
     "questions and commands that an actor had no room to queue, by kind of actor",
     ["actor"]
   )
+  const stalls = counter(
+    "groundstate_stalls_total",
+    "runs of a cell that lived and did not move, ended to start again, by what they were at",
+    ["stream", "doing"]
+  )
+  const loopBlocked = counter(
+    "groundstate_event_loop_blocked_total",
+    "times that the process did nothing else for a second or more"
+  )
   // There from the start, so that a rate shows the first.
   for (const cause of ["refused", "silent"] as const) gaveUp.inc({ cause }, 0)
   return {
@@ -67,6 +77,12 @@ export const makeRegionMetrics = (registry: Registry) => {
     },
     regionEventDropped: (): void => {
       eventsDropped.inc()
+    },
+    stalled: (stream: string, doing: CellDoing): void => {
+      stalls.inc({ stream, doing })
+    },
+    loopBlocked: (): void => {
+      loopBlocked.inc()
     },
     mailboxRefused: (actor: "cell" | "device" | "model" | "region"): void => {
       mailboxRefused.inc({ actor })
