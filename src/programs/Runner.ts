@@ -29,7 +29,9 @@ import { AlertFeed } from "../services/observe/AlertFeed.ts"
 import { Asks } from "../services/observe/Asks.ts"
 import * as DatabaseWatch from "../services/observe/DatabaseWatch.ts"
 import { Health } from "../services/observe/Health.ts"
+import * as LoopWatch from "../services/observe/LoopWatch.ts"
 import { Metrics } from "../services/observe/Metrics.ts"
+import { RegionEvents } from "../services/observe/RegionEvents.ts"
 import * as RegionWatch from "../services/observe/RegionWatch.ts"
 import * as Telemetry from "../services/observe/Telemetry.ts"
 import { Cells } from "../services/runtime/Cells.ts"
@@ -119,6 +121,7 @@ const regionLayer = (settings: RunnerConfig, postgres: PostgresSettings) => {
     Layer.provideMerge(
       Cluster.layerRegion({ cluster: settings.cluster, postgres, incarnation, region: settings.region })
     ),
+    Layer.provideMerge(RegionEvents.layer),
     Layer.provideMerge(Membership.layer(incarnation)),
     Layer.provideMerge(DatabaseWatch.layer),
     Layer.provideMerge(
@@ -135,6 +138,7 @@ const regionLayer = (settings: RunnerConfig, postgres: PostgresSettings) => {
 const aloneLayer = (settings: RunnerConfig) =>
   Cluster.layerSingle.pipe(
     Layer.provideMerge(Ownership.layerAlone),
+    Layer.provideMerge(RegionEvents.layer),
     Layer.provideMerge(
       layerSqlite({
         filename: `${settings.dataDir}/state.db`,
@@ -167,6 +171,7 @@ export const foundation = (settings: RunnerConfig, definitions: ReadonlyArray<St
   )
   return Layer.mergeAll(
     upkeep,
+    LoopWatch.layer,
     DeadLetters.layer({ partitions: OUTPUT_PARTITIONS }),
     Cells.layer,
     SqlCheckpoint.layer,

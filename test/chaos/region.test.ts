@@ -97,6 +97,32 @@ describe.skipIf(!kafkaAvailable())("a region of several runners", () => {
     await running.finish()
   }, 90_000)
 
+  it("F1: what becomes of a runner that is killed is told by any other", async () => {
+    const witness = runner("a")
+    const had = (await divided(witness, [4, 4])).get("b") ?? []
+    const since = async (seq: number): Promise<ReadonlyArray<Told>> =>
+      (await witness.ask("GET", "/v1/regions/test/events?limit=1000")).body.items.filter(
+        (one: Told) => one.seq > seq && one.runner === "a"
+      )
+    const newest = (await since(0))[0].seq
+    await runner("b").kill9()
+    await until("its end and the takeovers to be told", async () => {
+      const told = await since(newest)
+      const of = (kind: string) => told.filter((one) => one.kind === kind)
+      expect(of("runner-gone").map(({ detail }) => detail)).toEqual([
+        "Runner b was given up: it has ended. Its cells go to others."
+      ])
+      expect(of("rebalanced").map(({ detail }) => detail)).toEqual(["4 cells go to another runner."])
+      const taken = of("takeover").map(({ partition }) => partition)
+      expect(taken).toEqual(expect.arrayContaining([...had]))
+      return true
+    })
+    const gone = await witness.ask("GET", "/v1/runners/b")
+    expect(gone.body).toMatchObject({ state: "gone", cells: [] })
+    await (await region.start("b")).ready()
+    await divided(witness, [4, 4])
+  }, 120_000)
+
   it("F2 I13: rolling restart, no cell stands still for long and nothing fails", async () => {
     await divided(runner("a"), [4, 4])
     const running = await startProbe()

@@ -31,6 +31,8 @@ import * as SqlActorStore from "../../src/services/state/SqlActorStore.ts"
 import * as SqlCheckpoint from "../../src/services/state/SqlCheckpoint.ts"
 
 export interface Tampering {
+  /** Does the stream's reader give nothing for ever, from this fetch on? */
+  readonly hangs?: () => boolean
   /** What the cells' readers hand out in place of what the log has. */
   readonly batch?: (batch: RecordBatch) => RecordBatch
   /** The one model there is. */
@@ -44,6 +46,8 @@ export interface Tampering {
 
 export interface CellWorld {
   readonly append: (values: ReadonlyArray<Uint8Array | null>) => Promise<void>
+  /** The metrics, as Prometheus reads them. */
+  readonly exposition: () => Promise<string>
   readonly inspect: () => Promise<CellStatus>
   /** What the runner says of itself, also after the stop. */
   readonly health: HealthService
@@ -82,10 +86,12 @@ export const startWorld = async (
         Effect.map(inner.open(options), (reader) => ({
           ...reader,
           fetch: (wait: number) =>
-            Effect.map(reader.fetch(wait), (batch) =>
-              batch === undefined || tampering.batch === undefined || options.topic !== topic
-                ? batch
-                : tampering.batch(batch)
+            Effect.map(
+              tampering.hangs?.() === true && options.topic === topic ? Effect.never : reader.fetch(wait),
+              (batch) =>
+                batch === undefined || tampering.batch === undefined || options.topic !== topic
+                  ? batch
+                  : tampering.batch(batch)
             )
         }))
     }))
@@ -173,6 +179,7 @@ export const startWorld = async (
         )
       ),
     inspect,
+    exposition: () => runtime.runPromise(Effect.flatMap(Metrics, (metrics) => metrics.exposition)),
     command: (id, change) =>
       runtime.runPromise(
         Effect.flatMap(cell, (it) => it.Command({ command: CommandId.make(id), change })).pipe(

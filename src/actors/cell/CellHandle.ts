@@ -1,10 +1,12 @@
 // What the outside sees of a cell while its loop runs: status, waiting askers, commands, the lock between slices.
 import { Cause, Effect } from "effect"
+import { CellStalled } from "../../schema/error/CellError.ts"
 import { Fenced } from "../../schema/error/StorageError.ts"
 import type { RecordBatch } from "../../schema/event/Batch.ts"
 import { type CellChange, type CellStatus, CellUnavailable } from "../../schema/protocol/CellProtocol.ts"
 import { Health } from "../../services/observe/Health.ts"
 import { Metrics } from "../../services/observe/Metrics.ts"
+import { RegionEvents } from "../../services/observe/RegionEvents.ts"
 import { Settings } from "../../services/runtime/Settings.ts"
 import type { ServedStream } from "../../services/runtime/Streams.ts"
 import { makeAskers } from "./askers.ts"
@@ -36,10 +38,12 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
     const settings = yield* Settings
     const health = yield* Health
     const metrics = yield* Metrics
+    const events = yield* RegionEvents
     const lock = makeCellLock()
     const stream = served.plan.stream
     const name = `${stream}/${partition}`
     const component = `cell ${name}`
+    const place = { stream, partition }
     const clock = yield* Effect.clock
     const startedAt = clock.unsafeCurrentTimeMillis()
     const askers = makeAskers()
@@ -60,12 +64,13 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
     const skips: Array<{ readonly offset: number; readonly attempts: number; readonly detail: string }> = []
 
     const lagOf = (): number => (context === undefined ? 0 : Math.max(0, endOffset - context.core.nextOffset))
-    let lastOffset = -1
+    /** The furthest that it has come: a run that starts again behind it has not moved before it is there. */
+    let furthest = -1
     let lastProgressAt = performance.now()
     const report = () => {
       const offset = context?.core.nextOffset ?? -1
-      if (offset !== lastOffset) {
-        lastOffset = offset
+      if (offset > furthest) {
+        furthest = offset
         lastProgressAt = performance.now()
       }
       health.progress(name, {
@@ -120,9 +125,16 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
       running: (millis: number, end: number) => {
         takeoverMillis = millis
         endOffset = end
+        // The log was made anew.
+        if (end < furthest) furthest = -1
         paused = undefined
         health.report(component, { ready: true, reason: null })
         metrics.takeover(stream, millis / 1_000)
+        events.tell({
+          ...place,
+          kind: "takeover",
+          detail: `Runner ${settings.runner} has cell ${name} with epoch ${context?.epoch ?? 0} and reads from offset ${Math.max(0, context?.core.nextOffset ?? 0)}, ${Math.round(millis)} ms after its claim.`
+        })
       },
       /** Says why the cell waits, once per cause. */
       pause: (cause: PauseCause, error: { readonly message: string }) =>
@@ -132,6 +144,12 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
           pauseDetail = error.message
           report()
           health.report(component, { ready: false, reason: `${cause}: ${error.message}` })
+          if (first)
+            events.tell({
+              ...place,
+              kind: "paused",
+              detail: `Cell ${name} waits (${cause}): ${error.message}`
+            })
           return first
             ? Effect.annotateLogs(Effect.logWarning(`cell ${name} waits`), { cause, detail: error.message })
             : Effect.void
@@ -142,8 +160,17 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
           paused = undefined
           pauseDetail = undefined
           health.report(component, { ready: true, reason: null })
+          events.tell({ ...place, kind: "resumed", detail: `Cell ${name} goes on (${cause} is over).` })
           return Effect.annotateLogs(Effect.logInfo(`cell ${name} goes on`), { cause })
         }),
+
+      /** Has it said what it waits for? */
+      waits: (): boolean => paused !== undefined,
+      /** Where the log ends, learned from elsewhere than a fetch. */
+      knownEnd: (end: number) => {
+        endOffset = Math.max(endOffset, end)
+        report()
+      },
 
       /** Where the slice that begins at row `from` ends: one record at a time where a slice has failed before. */
       sliceEnd: (batch: RecordBatch, from: number): number => {
@@ -173,9 +200,15 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
         Effect.suspend(() => {
           const error = Cause.squash(cause)
           if (error instanceof Fenced) metrics.fenced(stream)
+          if (error instanceof CellStalled) metrics.stalled(stream, error.doing)
           paused = "stopped"
           pauseDetail = error instanceof Error ? error.message : String(error)
           health.report(component, { ready: false, reason: pauseDetail })
+          events.tell({
+            ...place,
+            kind: error instanceof Fenced ? "fenced" : error instanceof CellStalled ? "stalled" : "stopped",
+            detail: `Cell ${name} stopped and starts again where its slot lies: ${pauseDetail}`
+          })
           return Effect.logError(`cell ${name} stopped and starts again`, cause)
         }),
       idle: () => {

@@ -1,5 +1,6 @@
 // The cell's one fiber: claims the partition, restores its state, then fetch → process → emit → checkpoint, for ever.
 import { Clock, Duration, Effect, Fiber, Option, Schedule, type Scope } from "effect"
+import type { CellStalled } from "../../schema/error/CellError.ts"
 import type { LogUnavailable, OffsetOutOfRange } from "../../schema/error/IngestError.ts"
 import type { CorruptState, Fenced, StorageUnavailable } from "../../schema/error/StorageError.ts"
 import type { RecordBatch } from "../../schema/event/Batch.ts"
@@ -15,6 +16,7 @@ import { applyDue } from "./CellCommands.ts"
 import type { CellHandle } from "./CellHandle.ts"
 import { restoreCell, type Snapshot, takeSnapshot, writeSnapshot } from "./CellPersistence.ts"
 import { buryStretch, processSlice } from "./CellSlice.ts"
+import { watchProgress } from "./CellWatch.ts"
 import { makeEmitter } from "./Emitter.ts"
 import { lookForModel, settleModel, wantedModel } from "./ModelInForce.ts"
 import { makeCellModel } from "./Models.ts"
@@ -32,7 +34,13 @@ const COMMIT_TIMEOUT = "1 second"
 const SLOW_CHECKPOINT = "2 seconds"
 
 /** Everything that ends a run of the loop; the supervisor decides what then. */
-export type CellFailure = LogUnavailable | OffsetOutOfRange | StorageUnavailable | Fenced | CorruptState
+export type CellFailure =
+  | CellStalled
+  | LogUnavailable
+  | OffsetOutOfRange
+  | StorageUnavailable
+  | Fenced
+  | CorruptState
 
 /**
  * One ownership of one partition, from claim to loss. Never succeeds. Whatever it had not checkpointed is
@@ -84,8 +92,12 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
         metrics,
         settings,
         over: undefined,
+<<<<<<< HEAD
         wanted: wantedModel(restored.core),
         moves: 0
+=======
+        doing: "reading"
+>>>>>>> ready/view
       }
       const snapshot = Effect.sync(() => takeSnapshot(key, epoch, restored))
       /** Stores a snapshot, once everything that the cell has sent out up to there is durable. */
@@ -118,7 +130,12 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
       yield* Effect.logInfo("cell started").pipe(
         Effect.annotateLogs({ epoch, offset: restored.core.nextOffset })
       )
-      return yield* Effect.raceFirst(loop(handle, context, reader, snapshot, save), emitter.broken)
+      const running = Effect.raceFirst(loop(handle, context, reader, snapshot, save), emitter.broken)
+      return yield* Effect.raceWith(running, watchProgress(handle, context, reader), {
+        onSelfDone: (exit, watch) => Effect.zipRight(Fiber.interrupt(watch), exit),
+        // What does not come back does not end when it is told to, either: nobody waits for it.
+        onOtherDone: (exit, stalled) => Effect.zipRight(Fiber.interruptFork(stalled), exit)
+      })
     })
   )
 
@@ -155,6 +172,7 @@ const loop = (
       const looking = look()
       if (!isDone(looking)) yield* looking
       // What is there already, as most is where much arrives, comes without an effect.
+      context.doing = "reading"
       const fetched = reader.fetch(wait)
       const batch = isDone(fetched)
         ? fetched.value
@@ -170,6 +188,7 @@ const loop = (
       } else {
         let from = 0
         do {
+          context.doing = "scoring"
           if (!lock.tryEnter(me)) yield* lock.enter(me)
           // A command may have come while the records were waited for, or the lock.
           while (context.wanted !== undefined) {
@@ -181,7 +200,10 @@ const loop = (
           from = isDone(sliced) ? sliced.value : yield* sliced
           lock.leave(me)
           const room = context.emitter.room()
-          if (!isDone(room)) yield* room
+          if (!isDone(room)) {
+            context.doing = "sending"
+            yield* room
+          }
           if (performance.now() - begun > TURN_MILLIS) {
             yield* turn
             begun = performance.now()
@@ -198,6 +220,7 @@ const loop = (
         (since >= settings.cell.checkpointEvery && (moved > 0 || core.changed))
       ) {
         // The cell goes on while its state is written, until the next checkpoint is due.
+        context.doing = "storing"
         yield* saved
         saving = yield* Effect.forkScoped(save(yield* handle.lock.locked(snapshot)))
         lastCheckpoint = performance.now()

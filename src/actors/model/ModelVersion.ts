@@ -13,6 +13,7 @@ import {
   registeredModel
 } from "../../schema/protocol/ModelProtocol.ts"
 import { ModelStore } from "../../services/model/ModelStore.ts"
+import { RegionEvents } from "../../services/observe/RegionEvents.ts"
 import { Cells } from "../../services/runtime/Cells.ts"
 import { Streams } from "../../services/runtime/Streams.ts"
 import { ActorStore } from "../../services/state/ActorStore.ts"
@@ -30,6 +31,7 @@ const build = Effect.gen(function* () {
   const streams = yield* Streams
   const cells = yield* Cells
   const cellOf = yield* CellProtocol.client
+  const events = yield* RegionEvents
 
   const unavailable = (error: StorageUnavailable) => new ModelUnavailable({ digest, detail: error.detail })
 
@@ -106,7 +108,13 @@ const build = Effect.gen(function* () {
           served.definition.model?.alias ?? "champion",
           digest
         )
-        return yield* save(activated(record, payload.stream, places, now), payload.command)
+        const saved = yield* save(activated(record, payload.stream, places, now), payload.command)
+        events.tell({
+          kind: "model-active",
+          stream: payload.stream,
+          detail: `Model ${digest} scores stream ${payload.stream}, by order of ${payload.by}${before === undefined || before.digest === digest ? "" : `, in place of ${before.digest}`}.`
+        })
+        return saved
       }),
 
     Retire: ({ payload }) =>
@@ -138,7 +146,13 @@ const build = Effect.gen(function* () {
             { concurrency: CELLS_AT_ONCE, discard: true }
           )
         }
-        return yield* save(retired(record, yield* Clock.currentTimeMillis), payload.command)
+        const saved = yield* save(retired(record, yield* Clock.currentTimeMillis), payload.command)
+        events.tell({
+          kind: "model-retired",
+          ...(record.stream === null ? {} : { stream: record.stream }),
+          detail: `Model ${digest} is retired, by order of ${payload.by}.`
+        })
+        return saved
       })
   })
 })

@@ -4,9 +4,10 @@ import { Schema } from "effect"
 import { problemOf } from "../error/ApiError.ts"
 import { StreamName } from "../Ids.ts"
 import { CellStatus } from "../protocol/CellProtocol.ts"
+import { RegionEvent, RegionEventKind } from "../protocol/RegionEvent.ts"
 import { RegionReport } from "../protocol/RegionProtocol.ts"
 import { StreamDefinition } from "../stream/StreamDefinition.ts"
-import { StreamParam } from "./paging.ts"
+import { Cursor, Limit, pageOf, StreamParam } from "./paging.ts"
 
 /** Every cell that answered, and those that did not, with why. */
 export const CellList = Schema.Struct({
@@ -64,6 +65,27 @@ export const RegionsApi = HttpApiGroup.make("regions")
       .addSuccess(RegionReport.annotations({ identifier: "RegionReport" }))
       .addError(problemOf(404, "there is no such region"))
       .annotate(OpenApi.Summary, "Look into one region")
+  )
+  .add(
+    HttpApiEndpoint.get("events", "/regions/:id/events")
+      .setPath(Schema.Struct({ id: Schema.NonEmptyString.pipe(Schema.maxLength(200)) }))
+      .setUrlParams(Schema.Struct({ kind: Schema.optional(RegionEventKind), limit: Limit, cursor: Cursor }))
+      .setHeaders(
+        Schema.Struct({
+          accept: Schema.optional(Schema.String),
+          "last-event-id": Schema.optional(Schema.String.pipe(Schema.maxLength(256)))
+        })
+      )
+      .addSuccess(pageOf(RegionEvent).annotations({ identifier: "RegionEventPage" }))
+      .addError(problemOf(404, "there is no such region"))
+      .annotate(OpenApi.Summary, "List what happened to the region itself, newest first; or follow it live")
+      .annotate(
+        OpenApi.Description,
+        "Takeovers, refused writes of former owners, cells that wait or stop, runners that come and go, changes of " +
+          "models, as all runners tell them; the last 10,000 are kept. With `Accept: text/event-stream` the answer is a " +
+          "live feed (`id`: `seq`, `event`: `kind`, `data`: the event) from now on, or from behind `Last-Event-ID`, at " +
+          "any runner."
+      )
   )
   .annotate(OpenApi.Title, "Regions")
 

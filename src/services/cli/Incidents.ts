@@ -1,16 +1,18 @@
 // `groundstate incidents`: the alerts of one device that belong together, listed, explained, followed live.
-import { Clock, Duration, Effect, Either, Option, Schema, Stream } from "effect"
+import { Clock, Effect, Either, Option, Schema } from "effect"
 import { IncidentView } from "../../schema/api/IncidentsApi.ts"
 import { Alert } from "../../schema/verdict/Alert.ts"
 import { Incident } from "../../schema/verdict/Incident.ts"
 import { makeApi, serverFlag, understand } from "./ApiClient.ts"
 import { streamFlag } from "./decisions.ts"
 import { renderContributions } from "./devicePage.ts"
+import { followFeed } from "./followFeed.ts"
 import { formatAge, formatCount, formatDigest, formatNumber, formatTime } from "./format.ts"
 import { optionalArgument, optionalChoiceFlag, optionalFlag, requiredArgument } from "./inputs.ts"
 import { limitFlag, outputFlag, printAs, printList, tableWidth } from "./Output.ts"
 import { type Paint, padTo, paintFor, printable } from "./paint.ts"
 import { Screen, say } from "./Screen.ts"
+import type { ServerSentEvent } from "./sse.ts"
 import { group, subcommand } from "./subcommand.ts"
 import { type Column, renderPairs, renderTable } from "./table.ts"
 
@@ -183,36 +185,21 @@ const watch = subcommand({
       const api = yield* makeApi(server)
       const screen = yield* Screen
       const paint = paintFor(screen.out.colour)
-      let lastId = ""
-      let connected = false
-      const once = Effect.suspend(() =>
-        api.events("/v1/alerts", { stream }, lastId).pipe(
-          Stream.filter(({ event }) => event === "alert" || event === "message" || event === "gap"),
-          Stream.runForEach((event) => {
-            connected = true
-            if (event.event === "gap")
-              return say(
-                "Some alerts may be missing before the next: the break was too long. /v1/alerts lists all."
-              )
-            if (event.id !== "") lastId = event.id
-            if (output === "json") return screen.out.write(`${event.data}\n`)
-            const alert = Either.getRight(decodeFeed(event.data)).pipe(Option.map(({ data }) => data))
-            if (Option.isNone(alert))
-              return say("An alert came in a form that this version does not understand; -o json prints it.")
-            if (output === "yaml") return printAs("yaml", alert.value, Effect.succeed(""))
-            return screen.out.write(`${renderAlertLine(alert.value, paint)}\n`)
-          })
-        )
-      )
+      const show = (event: ServerSentEvent) => {
+        if (event.event === "gap")
+          return say(
+            "Some alerts may be missing before the next: the break was too long. /v1/alerts lists all."
+          )
+        if (event.event !== "alert" && event.event !== "message") return Effect.void
+        if (output === "json") return screen.out.write(`${event.data}\n`)
+        const alert = Either.getRight(decodeFeed(event.data)).pipe(Option.map(({ data }) => data))
+        if (Option.isNone(alert))
+          return say("An alert came in a form that this version does not understand; -o json prints it.")
+        if (output === "yaml") return printAs("yaml", alert.value, Effect.succeed(""))
+        return screen.out.write(`${renderAlertLine(alert.value, paint)}\n`)
+      }
       yield* screen.err.write(`Following the alerts of ${api.server}; Ctrl-C ends.\n`)
-      yield* once.pipe(
-        Effect.catchTag("ServerUnavailable", (error) =>
-          connected ? screen.err.write(`${error.message} Connecting again.\n`) : Effect.fail(error)
-        ),
-        Effect.zipRight(Effect.sync(() => (connected = true))),
-        Effect.zipRight(Effect.sleep(Duration.seconds(1))),
-        Effect.forever
-      )
+      yield* followFeed({ api, path: "/v1/alerts", query: { stream }, show })
     })
 })
 

@@ -6,6 +6,7 @@ import { formatAge, formatCount, formatRate } from "./format.ts"
 import { optionalArgument, requiredArgument } from "./inputs.ts"
 import { outputFlag, printAs, printList } from "./Output.ts"
 import { printable } from "./paint.ts"
+import { events, watch } from "./RegionEvents.ts"
 import { group, subcommand } from "./subcommand.ts"
 import { type Column, renderPairs } from "./table.ts"
 
@@ -97,6 +98,6 @@ const describe = subcommand({
 /** The whole of `groundstate regions`. */
 export const regions = group({
   name: "regions",
-  summary: "Look into regions: health in words, totals, autonomy",
-  children: [get, describe]
+  summary: "Look into regions: health in words, totals, autonomy, what happened",
+  children: [get, describe, events, watch]
 })

@@ -5,6 +5,7 @@ import { CellProtocol } from "../../schema/protocol/CellProtocol.ts"
 import { DeviceProtocol, deviceEntityId } from "../../schema/protocol/DeviceProtocol.ts"
 import { ModelProtocol } from "../../schema/protocol/ModelProtocol.ts"
 import { RegionProtocol } from "../../schema/protocol/RegionProtocol.ts"
+import { Metrics } from "../observe/Metrics.ts"
 import { Cells } from "../runtime/Cells.ts"
 import { problemOfError } from "./problems.ts"
 
@@ -32,10 +33,17 @@ const silent = (millis: number) =>
  * Bounds one call. Every call made here may be repeated: reads change nothing, commands carry their command id.
  * An unexpected failure stays a defect, which is answered as such and logged.
  */
-const bounded =
-  (millis: number) =>
+const boundedBy =
+  (metrics: Metrics["Type"]) =>
+  (millis: number, actor: "cell" | "device" | "model" | "region") =>
   <A, E, R>(call: Effect.Effect<A, E, R>): Effect.Effect<A, ApiProblem, R> =>
     call.pipe(
+      Effect.tapError((error) =>
+        Effect.sync(() => {
+          if ((error as { readonly _tag?: unknown } | null)?._tag === "MailboxFull")
+            metrics.mailboxRefused(actor)
+        })
+      ),
       Effect.retry({ while: isPassing, schedule: again }),
       Effect.catchAll((error) => {
         const problem = problemOfError(error)
@@ -50,35 +58,38 @@ const make = Effect.gen(function* () {
   const device = yield* DeviceProtocol.client
   const model = yield* ModelProtocol.client
   const region = yield* RegionProtocol.client
-  const ask = bounded(ACTOR_TIMEOUT_MILLIS)
+  const bounded = boundedBy(yield* Metrics)
+  const askCell = bounded(ACTOR_TIMEOUT_MILLIS, "cell")
+  const askDevice = bounded(ACTOR_TIMEOUT_MILLIS, "device")
   const at = (stream: string, partition: number) => cell(cells.idOf(stream, partition))
   const actor = (stream: string, id: string) => device(deviceEntityId(stream, id))
   type DevicesQuery = { readonly after: number; readonly limit: number; readonly prefix: string }
   type Payload<N extends keyof ReturnType<typeof device>> = Parameters<ReturnType<typeof device>[N]>[0]
   return {
-    inspectCell: (stream: string, partition: number) => ask(at(stream, partition).Inspect()),
+    inspectCell: (stream: string, partition: number) => askCell(at(stream, partition).Inspect()),
     cellDevice: (stream: string, partition: number, id: string) =>
-      ask(at(stream, partition).Device({ device: id })),
+      askCell(at(stream, partition).Device({ device: id })),
     cellDevices: (stream: string, partition: number, query: DevicesQuery) =>
-      ask(at(stream, partition).Devices(query)),
-    cellDrift: (stream: string, partition: number) => ask(at(stream, partition).Drift()),
+      askCell(at(stream, partition).Devices(query)),
+    cellDrift: (stream: string, partition: number) => askCell(at(stream, partition).Drift()),
     /** Not repeated and not turned into problems: whoever asks has another answer at hand. */
     judge: (stream: string, partition: number, askId: string, timeoutMillis: number) =>
       at(stream, partition).Judge({ askId, timeoutMillis }),
-    describeDevice: (stream: string, id: string) => ask(actor(stream, id).Describe()),
+    describeDevice: (stream: string, id: string) => askDevice(actor(stream, id).Describe()),
     quarantine: (stream: string, id: string, payload: Payload<"Quarantine">) =>
-      ask(actor(stream, id).Quarantine(payload)),
+      askDevice(actor(stream, id).Quarantine(payload)),
     release: (stream: string, id: string, payload: Payload<"Release">) =>
-      ask(actor(stream, id).Release(payload)),
+      askDevice(actor(stream, id).Release(payload)),
     override: (stream: string, id: string, payload: Payload<"Override">) =>
-      ask(actor(stream, id).Override(payload)),
-    label: (stream: string, id: string, payload: Payload<"Label">) => ask(actor(stream, id).Label(payload)),
-    describeModel: (digest: string) => ask(model(digest).Describe()),
+      askDevice(actor(stream, id).Override(payload)),
+    label: (stream: string, id: string, payload: Payload<"Label">) =>
+      askDevice(actor(stream, id).Label(payload)),
+    describeModel: (digest: string) => bounded(ACTOR_TIMEOUT_MILLIS, "model")(model(digest).Describe()),
     activate: (digest: string, payload: Parameters<ReturnType<typeof model>["Activate"]>[0]) =>
-      bounded(ACTIVATION_TIMEOUT_MILLIS)(model(digest).Activate(payload)),
+      bounded(ACTIVATION_TIMEOUT_MILLIS, "model")(model(digest).Activate(payload)),
     retire: (digest: string, payload: Parameters<ReturnType<typeof model>["Retire"]>[0]) =>
-      bounded(ACTIVATION_TIMEOUT_MILLIS)(model(digest).Retire(payload)),
-    reportRegion: (id: string) => ask(region(id).Report())
+      bounded(ACTIVATION_TIMEOUT_MILLIS, "model")(model(digest).Retire(payload)),
+    reportRegion: (id: string) => bounded(ACTOR_TIMEOUT_MILLIS, "region")(region(id).Report())
   }
 })
 

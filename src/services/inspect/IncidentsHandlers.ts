@@ -1,11 +1,11 @@
 // Answers questions about incidents and alerts from their projections, and opens live feeds.
 import { HttpApiBuilder } from "@effect/platform"
-import { NodeHttpServerRequest } from "@effect/platform-node"
 import { Effect } from "effect"
 import { GroundstateApi } from "../../schema/api/Api.ts"
 import { ApiProblem } from "../../schema/error/ApiError.ts"
 import { Projections } from "../state/Projections.ts"
-import { HEARTBEAT_MILLIS, LiveFeed } from "./LiveFeed.ts"
+import { LiveFeed } from "./LiveFeed.ts"
+import { listenerSocket, wantsFeed } from "./listener.ts"
 import { problemOfError } from "./problems.ts"
 
 /** Alerts shown with an incident. */
@@ -34,12 +34,6 @@ export const IncidentsHandlers = HttpApiBuilder.group(GroundstateApi, "incidents
   )
 )
 
-/** Does the caller ask for a feed? Media ranges count as JSON, which is what most clients mean. */
-const wantsFeed = (accept: string | undefined): boolean =>
-  (accept ?? "")
-    .split(",")
-    .some((range) => range.split(";", 1)[0].trim().toLowerCase() === "text/event-stream")
-
 export const AlertsHandlers = HttpApiBuilder.group(GroundstateApi, "alerts", (handlers) =>
   Effect.gen(function* () {
     const projections = yield* Projections
@@ -49,9 +43,7 @@ export const AlertsHandlers = HttpApiBuilder.group(GroundstateApi, "alerts", (ha
         Effect.gen(function* () {
           if (!wantsFeed(headers.accept)) return yield* bridged(projections.alerts(urlParams))
           const { stream, device } = urlParams
-          // A listener that takes nothing for four heartbeats is gone, whatever its network says.
-          const { socket } = NodeHttpServerRequest.toIncomingMessage(request)
-          socket.setTimeout(4 * HEARTBEAT_MILLIS, () => socket.destroy())
+          const socket = listenerSocket(request)
           return yield* feed.response({ stream, device, lastEventId: headers["last-event-id"] }, () =>
             socket.destroy()
           )

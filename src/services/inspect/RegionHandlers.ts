@@ -5,12 +5,16 @@ import { Clock, Effect, Either, Option } from "effect"
 import { GroundstateApi } from "../../schema/api/Api.ts"
 import type { RunnerView, StreamView } from "../../schema/api/RegionApi.ts"
 import { ApiProblem } from "../../schema/error/ApiError.ts"
+import { RegionEvents } from "../observe/RegionEvents.ts"
 import { Membership } from "../runtime/Membership.ts"
 import { cellIds, rosterOf } from "../runtime/roster.ts"
 import { Settings } from "../runtime/Settings.ts"
 import { type ServedStream, Streams } from "../runtime/Streams.ts"
 import { version } from "../runtime/version.ts"
 import { Actors } from "./Actors.ts"
+import { LiveFeed } from "./LiveFeed.ts"
+import { listenerSocket, wantsFeed } from "./listener.ts"
+import { problemOfError } from "./problems.ts"
 import { servedStream, servedStreams } from "./servedStream.ts"
 
 /** Cells asked at once for a list. */
@@ -55,16 +59,40 @@ export const CellsHandlers = HttpApiBuilder.group(GroundstateApi, "cells", (hand
   })
 )
 
+/** A number of an event as a client gives it back; undefined for any other text. */
+const numberOf = (text: string | undefined): number | undefined =>
+  text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined
+
 export const RegionsHandlers = HttpApiBuilder.group(GroundstateApi, "regions", (handlers) =>
   Effect.gen(function* () {
     const actors = yield* Actors
     const { region } = yield* Settings
+    const events = yield* RegionEvents
+    const feed = yield* LiveFeed
+    const unknown = (id: string) =>
+      ApiProblem.of("not-found", `Region ${id} is not known here; this is region ${region}.`).raise
+    const bridged = <A, E, R>(read: Effect.Effect<A, E, R>) =>
+      Effect.mapError(read, (error) => problemOfError(error) as ApiProblem)
     return handlers
       .handle("list", () => Effect.map(actors.reportRegion(region), (report) => ({ items: [report] })))
-      .handle("describe", ({ path }) =>
-        path.id === region
-          ? actors.reportRegion(region)
-          : ApiProblem.of("not-found", `Region ${path.id} is not known here; this is region ${region}.`).raise
+      .handle("describe", ({ path }) => (path.id === region ? actors.reportRegion(region) : unknown(path.id)))
+      .handleRaw("events", ({ path, request, urlParams, headers }) =>
+        Effect.gen(function* () {
+          if (path.id !== region) return yield* unknown(path.id)
+          if (wantsFeed(headers.accept)) {
+            listenerSocket(request)
+            return yield* bridged(feed.eventsResponse(numberOf(headers["last-event-id"])))
+          }
+          const { cursor, kind, limit } = urlParams
+          const before = numberOf(cursor)
+          if (cursor !== undefined && before === undefined)
+            return yield* ApiProblem.of(
+              "malformed-request",
+              "`cursor` is none that a page of events has given."
+            ).raise
+          const items = yield* bridged(events.list({ before, kind, limit }))
+          return { items, next: items.length < limit ? null : String(items[items.length - 1].seq) }
+        })
       )
   })
 )

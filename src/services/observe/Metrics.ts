@@ -1,4 +1,4 @@
-// Every metric that a runner exports: names, units, labels and buckets in one place, in the Prometheus format.
+// Every metric that a runner exports (those of its region: regionMetrics.ts): names, units, labels and buckets in one place, in the Prometheus format.
 // Names are groundstate_<noun>_<unit>[_total]. Label values are bounded: streams and partitions are declared,
 // reasons, paths and kinds are closed lists, routes are templates. Identifiers never become labels.
 import { readdirSync } from "node:fs"
@@ -8,6 +8,7 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client"
 import type { DeadLetterReason } from "../../schema/event/DeadLetter.ts"
 import type { DriftReport, DriftState } from "../../schema/model/Drift.ts"
 import type { Step } from "../../schema/stream/StreamDefinition.ts"
+import { makeRegionMetrics } from "./regionMetrics.ts"
 
 /** What one cell did with one batch. Counts are events; lengths of time are seconds. */
 export interface BatchReport {
@@ -210,19 +211,6 @@ const makeMetrics = (registry: Registry) => {
     "server-sent event feeds ended because their listener was too slow",
     []
   )
-  const runners = gauge("groundstate_region_runners", "runners of the region as this one sees it", ["state"])
-  const slots = gauge("groundstate_region_slots", "slots of the region that this runner holds", [])
-  const gaveUp = counter(
-    "groundstate_region_takeovers_total",
-    "peers that this runner found dead, by how it found out",
-    ["cause"]
-  )
-  const rejoined = counter(
-    "groundstate_region_rejoins_total",
-    "times that this runner came back after others had given it up",
-    []
-  )
-  const counted = { refused: 0, silent: 0, rejoined: 0 }
   const fenced = counter(
     "groundstate_fenced_total",
     "writes that were refused because a newer owner had the cell; a cell that is refused ends",
@@ -250,6 +238,7 @@ const makeMetrics = (registry: Registry) => {
   const positions = new Map<string, CellPosition>()
 
   return {
+    ...makeRegionMetrics(registry),
     /** Once per batch of a cell. */
     batch: (report: BatchReport): void => {
       const labels = { stream: report.stream, partition: report.partition }
@@ -300,24 +289,6 @@ const makeMetrics = (registry: Registry) => {
     },
     swept: (kind: "alerts" | "incidents" | "devices", rows: number): void => {
       swept.inc({ kind }, rows)
-    },
-    /** Where the region stands, as this runner sees it; counts are since its start. */
-    region: (seen: {
-      readonly active: number
-      readonly draining: number
-      readonly dead: number
-      readonly slots: number
-      readonly gaveUp: { readonly refused: number; readonly silent: number }
-      readonly rejoined: number
-    }): void => {
-      for (const state of ["active", "draining", "dead"] as const) runners.set({ state }, seen[state])
-      slots.set(seen.slots)
-      for (const cause of ["refused", "silent"] as const) {
-        gaveUp.inc({ cause }, seen.gaveUp[cause] - counted[cause])
-        counted[cause] = seen.gaveUp[cause]
-      }
-      rejoined.inc(seen.rejoined - counted.rejoined)
-      counted.rejoined = seen.rejoined
     },
     fenced: (stream: string, writes = 1): void => {
       fenced.inc({ stream }, writes)

@@ -6,6 +6,7 @@ import { Membership } from "../runtime/Membership.ts"
 import { Settings } from "../runtime/Settings.ts"
 import { Health } from "./Health.ts"
 import { Metrics } from "./Metrics.ts"
+import { RegionEvents } from "./RegionEvents.ts"
 
 const COMPONENT = "region"
 const EVERY = "500 millis"
@@ -21,7 +22,36 @@ export const layer = Layer.scopedDiscard(
     const metrics = yield* Metrics
     const { database } = yield* Settings
 
+    const events = yield* RegionEvents
+    const takeNews = () => {
+      for (const news of membership.takeNews()) {
+        switch (news._tag) {
+          case "GaveUp":
+            metrics.gaveUp(news.cause)
+            events.tell({
+              kind: "runner-gone",
+              detail: `Runner ${news.runner} was given up: it ${news.cause === "refused" ? "has ended" : "does not answer"}. Its cells go to others.`
+            })
+            break
+          case "CameBack":
+            metrics.cameBack()
+            events.tell({
+              kind: "runner-back",
+              detail: "This runner had been given up by others; it has let its cells go and is back."
+            })
+            break
+          case "Rebalanced":
+            metrics.rebalanced(news.cells)
+            events.tell({
+              kind: "rebalanced",
+              detail: `${news.cells} cell${news.cells === 1 ? " goes" : "s go"} to another runner.`
+            })
+        }
+      }
+    }
+
     const report = Effect.sync(() => {
+      takeNews()
       const { members } = membership.view()
       const count = (wanted: string) => members.filter(({ state }) => state === wanted).length
       const refused = membership.refused()
@@ -36,8 +66,7 @@ export const layer = Layer.scopedDiscard(
         active: count("active"),
         draining: count("draining"),
         dead: count("dead"),
-        slots: held.groups().length,
-        ...membership.counts()
+        slots: held.groups().length
       })
     })
 
@@ -72,6 +101,7 @@ export const layerHandOver = Layer.scopedDiscard(
     if (Option.isNone(region)) return
     const [membership, held] = region.value
     const health = yield* Health
+    const events = yield* RegionEvents
     const { cluster } = yield* Settings
 
     const handedOver = Effect.suspend(() =>
@@ -86,6 +116,7 @@ export const layerHandOver = Layer.scopedDiscard(
           .members.some(({ address, state }) => address !== membership.address && state === "active")
         if (!others) return
         yield* Effect.logInfo("this runner hands its cells over")
+        events.tell({ kind: "runner-draining", detail: "This runner ends and hands its cells over." })
         yield* membership.drain
         yield* handedOver
         yield* Effect.logInfo("this runner's cells are with others")

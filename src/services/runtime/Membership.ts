@@ -42,6 +42,12 @@ export interface Member {
   readonly silentMillis: number
 }
 
+/** `GaveUp`: this runner found another dead. `CameBack`: others had given this one up. `Rebalanced`: it divided cells anew. */
+export type MembershipNews =
+  | { readonly _tag: "GaveUp"; readonly runner: string; readonly cause: "refused" | "silent" }
+  | { readonly _tag: "CameBack" }
+  | { readonly _tag: "Rebalanced"; readonly cells: number }
+
 export interface RegionView {
   readonly members: ReadonlyArray<Member>
   /** Address of the owner of each slot. */
@@ -80,38 +86,53 @@ const make = (incarnation: string) =>
     let confirmedAt = Number.NEGATIVE_INFINITY
     let refused: RegionRefused | undefined
     let joined = false
-    const gaveUp = { refused: 0, silent: 0 }
-    let rejoined = 0
+    const happened: Array<MembershipNews> = []
     const latch = Effect.unsafeMakeLatch(false)
 
     /** One change at a time, and with it the division of the slots among those who are there then. */
     const change = <A, E>(work: Effect.Effect<A, E | SqlError>) =>
-      sql.withTransaction(
-        Effect.gen(function* () {
-          yield* sql`SELECT pg_advisory_xact_lock(${CHANGE_LOCK})`
-          const answer = yield* work
-          const active = yield* sql<{
-            address: string
-          }>`SELECT address FROM region_runner WHERE state = 'active'`
-          const rows = yield* sql<{ slot: string; address: string }>`SELECT slot, address FROM region_slot`
-          const current: Array<string | undefined> = Array.from({ length: SLOTS }, () => undefined)
-          for (const row of rows) current[Number(row.slot)] = row.address
-          const next = assignSlots(
-            cellsBySlot(streams.all.map(({ plan, partitions }) => ({ stream: plan.stream, partitions }))),
-            active.map((row) => row.address),
-            current
-          )
-          const given = next.flatMap((owner, slot) =>
-            owner === undefined || owner === current[slot] ? [] : [{ slot, address: owner }]
-          )
-          if (given.length > 0) {
-            yield* sql`INSERT INTO region_slot ${sql.insert(given)}
+      sql
+        .withTransaction(
+          Effect.gen(function* () {
+            yield* sql`SELECT pg_advisory_xact_lock(${CHANGE_LOCK})`
+            const answer = yield* work
+            const active = yield* sql<{
+              address: string
+            }>`SELECT address FROM region_runner WHERE state = 'active'`
+            const rows = yield* sql<{ slot: string; address: string }>`SELECT slot, address FROM region_slot`
+            const current: Array<string | undefined> = Array.from({ length: SLOTS }, () => undefined)
+            for (const row of rows) current[Number(row.slot)] = row.address
+            const cells = cellsBySlot(
+              streams.all.map(({ plan, partitions }) => ({ stream: plan.stream, partitions }))
+            )
+            const next = assignSlots(
+              cells,
+              active.map((row) => row.address),
+              current
+            )
+            let moved = 0
+            next.forEach((owner, slot) => {
+              const before = current[slot]
+              if (before !== undefined && before !== owner) moved += cells[slot].length
+            })
+            const given = next.flatMap((owner, slot) =>
+              owner === undefined || owner === current[slot] ? [] : [{ slot, address: owner }]
+            )
+            if (given.length > 0) {
+              yield* sql`INSERT INTO region_slot ${sql.insert(given)}
               ON CONFLICT (slot) DO UPDATE SET address = excluded.address`
-          }
-          if (active.length === 0) yield* sql`DELETE FROM region_slot`
-          return answer
-        })
-      )
+            }
+            if (active.length === 0) yield* sql`DELETE FROM region_slot`
+            return { answer, moved }
+          })
+        )
+        .pipe(
+          // Told when it holds.
+          Effect.map(({ answer, moved }) => {
+            if (moved > 0) happened.push({ _tag: "Rebalanced", cells: moved })
+            return answer
+          })
+        )
 
     const read = sql<ViewRow>`SELECT -1 AS slot, address, name, incarnation, state, http, version,
         started_at AS started,
@@ -163,7 +184,7 @@ const make = (incarnation: string) =>
         started_at = excluded.started_at,
         beat_at = excluded.beat_at`
       refused = undefined
-      if (joined) rejoined++
+      if (joined) happened.push({ _tag: "CameBack" })
       joined = true
       return at
     }).pipe(change, Effect.map(confirm))
@@ -196,7 +217,7 @@ const make = (incarnation: string) =>
         if (rows.length === 0) return false
         yield* sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
           WHERE application_name = ${member.incarnation} AND datname = current_database()`
-        gaveUp[cause]++
+        happened.push({ _tag: "GaveUp", runner: member.name, cause })
         return true
       }).pipe(change)
 
@@ -227,8 +248,8 @@ const make = (incarnation: string) =>
       /** Has been in the region once; the first time is the library's to choose. */
       joined: () => joined,
       refused: () => refused,
-      /** What has happened since the start: peers given up by cause, and own returns after others gave this one up. */
-      counts: () => ({ gaveUp: { ...gaveUp }, rejoined }),
+      /** What this runner has done and seen since it was asked last. */
+      takeNews: (): ReadonlyArray<MembershipNews> => happened.splice(0),
       confirmed: Effect.suspend(function wait(): Effect.Effect<void> {
         if (holds()) return Effect.void
         latch.unsafeClose()

@@ -136,6 +136,8 @@ export const RunnerConfig = Schema.Struct({
       default: () => 65_536
     }),
     idleWait: millis(250),
+    /** A cell with events waiting that has not moved for so long, and waits for nothing that it knows of, starts again. */
+    stallAfter: millis(30_000),
     restartDelayMin: millis(100),
     restartDelayMax: millis(10_000)
   }),

@@ -102,5 +102,14 @@ export const migrations: ReadonlyArray<Migration> = [
         digest TEXT NOT NULL, name TEXT NOT NULL, piece INTEGER NOT NULL, bytes BLOB NOT NULL,
         PRIMARY KEY (digest, name, piece))`
     ]
+  },
+  {
+    id: 7,
+    name: "region events",
+    statements: [
+      `CREATE TABLE region_event (
+        seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, runner TEXT NOT NULL, stream TEXT,
+        partition_id INTEGER, detail TEXT NOT NULL)`
+    ]
   }
 ]

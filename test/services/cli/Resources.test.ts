@@ -154,7 +154,7 @@ const listed = (index: number) => ({
   incident: index === 1 ? incident.id : null
 })
 
-const answers = ({ method, url, body }: Request): Answer | undefined => {
+const answers = ({ method, url, body, headers: { accept } }: Request): Answer | undefined => {
   const path = decodeURIComponent(url.split("?")[0])
   const query = new URLSearchParams(url.split("?")[1])
   if (method === "POST") {
@@ -200,6 +200,15 @@ const answers = ({ method, url, body }: Request): Answer | undefined => {
       }
     case "/v1/cells/flows/0":
       return { body: cell }
+    case "/v1/regions":
+      return { body: { items: [{ region: "north" }] } }
+    case "/v1/regions/north/events":
+      return accept === "text/event-stream"
+        ? {
+            type: "text/event-stream",
+            body: `id: 7\nevent: takeover\ndata: ${JSON.stringify(tookOver)}\n\n`
+          }
+        : { body: { items: [tookOver, wentAway], next: null } }
     case "/v1/runners":
       return { body: { items: [runner, gone] } }
     case "/v1/runners/runner-1":
@@ -266,6 +275,24 @@ const runner = {
   cells: ["flows/0", "flows/1"]
 }
 const gone = { ...runner, id: "runner-2", version: null, state: "gone", heartbeatAgeSeconds: 65, cells: [] }
+
+const tookOver = {
+  seq: 7,
+  at,
+  kind: "takeover",
+  runner: "runner-1",
+  stream: "flows",
+  partition: 3,
+  detail: "Runner runner-1 has cell flows/3."
+}
+const wentAway = {
+  ...tookOver,
+  seq: 6,
+  kind: "runner-gone",
+  stream: null,
+  partition: null,
+  detail: "Runner runner-2 was given up: it has ended."
+}
 
 /** Ages are told as of an hour after the first event. */
 const now = at + 3_600_000
@@ -614,6 +641,34 @@ describe("errors of the API", () => {
       expect(code).toBe(1)
       expect(err).toContain("in a form that this version does not understand: not a list")
     }).pipe(Effect.scoped)
+  )
+})
+
+describe("regions", () => {
+  it.live("list what happened to the runner's own region", () =>
+    Effect.gen(function* () {
+      const { code, out, requests } = yield* ask("regions events --kind takeover --limit 2")
+      expect(code).toBe(0)
+      expect(out).toMatchInlineSnapshot(`
+        "TIME                   KIND          RUNNER     CELL      WHAT
+        2026-05-01T12:00:00Z   takeover      runner-1   flows/3   Runner runner-1 has cell flows/3.
+        2026-05-01T12:00:00Z   runner-gone   runner-1   -         Runner runner-2 was given up: it has ended.
+        "
+      `)
+      expect(requests.map(({ url }) => url)).toEqual([
+        "/v1/regions",
+        "/v1/regions/north/events?kind=takeover&limit=2"
+      ])
+    })
+  )
+
+  it.live("follow it, each event in a line", () =>
+    Effect.gen(function* () {
+      const { out } = yield* ask("regions watch north", { onOut: () => Effect.interrupt })
+      expect(out.split("\n")[0]).toMatchInlineSnapshot(
+        `"2026-05-01T12:00:00Z   takeover          runner-1     Runner runner-1 has cell flows/3."`
+      )
+    })
   )
 })
 

@@ -3,9 +3,11 @@ import { connect } from "node:net"
 import { it as effectIt } from "@effect/vitest"
 import { Chunk, Effect, Fiber, Layer, Stream, TestClock } from "effect"
 import { afterEach, describe, expect, it } from "vitest"
+import type { RegionEvent } from "../../../src/schema/protocol/RegionEvent.ts"
 import { HEARTBEAT_MILLIS, LiveFeed } from "../../../src/services/inspect/LiveFeed.ts"
 import { AlertFeed, FEED_ALERTS_MAX } from "../../../src/services/observe/AlertFeed.ts"
 import { Metrics } from "../../../src/services/observe/Metrics.ts"
+import { RegionEvents } from "../../../src/services/observe/RegionEvents.ts"
 import { defaultConfig, Settings } from "../../../src/services/runtime/Settings.ts"
 import { alertOf, type Surface, startSurface } from "./surface.ts"
 
@@ -142,6 +144,40 @@ describe("a feed", () => {
       yield* feed.texts({})
       expect(feed.open()).toBe(1)
     }).pipe(Effect.provide(layer))
+  )
+})
+
+describe("a feed of the region's events", () => {
+  /** Events that are there, for whoever asks for those after a number. */
+  const events: Array<RegionEvent> = []
+  const withEvents = layer.pipe(
+    Layer.provide(
+      Layer.succeed(RegionEvents, {
+        tell: () => {},
+        list: () => Effect.succeed([]),
+        after: (seq, limit) => Effect.sync(() => events.filter((one) => one.seq > seq).slice(0, limit)),
+        newest: Effect.sync(() => events.length)
+      })
+    )
+  )
+  const happen = (seq: number) => {
+    events.push({ seq, at: 1, kind: "takeover", runner: "a", stream: "flows", partition: 1, detail: "x" })
+  }
+
+  effectIt.scoped("tells what comes, or what came behind the last one told", () =>
+    Effect.gen(function* () {
+      const feed = yield* LiveFeed
+      for (let seq = 1; seq <= 4; seq++) happen(seq)
+      const behind = yield* feed.eventTexts(2)
+      expect(ids(yield* Stream.runCollect(Stream.take(behind, 3)))).toEqual(["3", "4"])
+      const fresh = yield* feed.eventTexts(undefined)
+      const reading = yield* Effect.fork(Stream.runCollect(Stream.take(fresh, 2)))
+      yield* TestClock.adjust(1_000)
+      happen(5)
+      yield* TestClock.adjust(1_000)
+      const [, text] = Chunk.toReadonlyArray(yield* Fiber.join(reading))
+      expect(text).toMatch(/^id: 5\nevent: takeover\ndata: \{.+\}\n\n$/)
+    }).pipe(Effect.provide(withEvents))
   )
 })
 

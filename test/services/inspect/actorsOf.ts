@@ -19,6 +19,9 @@ import type { Verdict } from "../../../src/schema/verdict/Verdict.ts"
 import { digest, model } from "./samples.ts"
 import type { World } from "./world.ts"
 
+/** Questions that a device's actor here can queue. */
+export const DEVICE_MAILBOX = 8
+
 const blank = (stream: string, device: string): DeviceRecord => ({
   stream,
   device,
@@ -182,7 +185,11 @@ const devices = (world: World) =>
             return Effect.succeed(next)
           })
       return DeviceProtocol.of({
-        Describe: ({ address }) => Effect.sync(() => recordOf(address.entityId)),
+        Describe: ({ address }) =>
+          Effect.zipRight(
+            Effect.promise(async () => world.held),
+            Effect.sync(() => recordOf(address.entityId))
+          ),
         Quarantine: change("Quarantine", (_, { reason, by }: { reason: string; by: string }) => ({
           quarantine: { reason, by, at: 1 }
         })),
@@ -194,7 +201,8 @@ const devices = (world: World) =>
           label: { label, note, by, at: 1, incident: null }
         }))
       })
-    })
+    }),
+    { mailboxCapacity: DEVICE_MAILBOX }
   )
 
 const models = ModelProtocol.toLayer({

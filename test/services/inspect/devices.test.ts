@@ -1,5 +1,8 @@
 // /v1/devices: pages over all cells, one device joined from cell and actor, decisions with their conditions.
+import { Effect } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { Metrics } from "../../../src/services/observe/Metrics.ts"
+import { DEVICE_MAILBOX } from "./actorsOf.ts"
 import { makeWorld, type Surface, startSurface } from "./surface.ts"
 
 const odd = [
@@ -170,5 +173,32 @@ describe("a cell that can't answer", () => {
     const response = await fetch(`${other.url}/v1/devices/pump-1`)
     expect([response.status, response.headers.get("retry-after")]).toEqual([503, "1"])
     await other.stop()
+  })
+})
+
+describe("an actor that is asked for more than it can queue", () => {
+  it("says so with what to do, counts it, and answers all that it took", async () => {
+    const { world, runtime } = surface
+    let release = () => {}
+    world.held = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    const asked = Array.from({ length: 64 }, () => fetch(at("pump-7")))
+    // Those that find no room are told within a second, while the others still wait.
+    const first = await Promise.race(asked)
+    expect([first.status, first.headers.get("retry-after")]).toEqual([503, "1"])
+    expect(await first.json()).toMatchObject({
+      type: "urn:groundstate:problem:unavailable",
+      detail: "The actor has more to do than it can queue; nothing was done. Ask again with the same id."
+    })
+    world.held = undefined
+    release()
+    const statuses = (await Promise.all(asked)).map(({ status }) => status)
+    expect(new Set(statuses)).toEqual(new Set([200, 503]))
+    expect(statuses.filter((status) => status === 200).length).toBeGreaterThanOrEqual(DEVICE_MAILBOX)
+    const exposition = await runtime.runPromise(Effect.flatMap(Metrics, (metrics) => metrics.exposition))
+    const counted = /^groundstate_mailbox_refusals_total\{actor="device"\} (\d+)$/m.exec(exposition)?.[1]
+    expect(Number(counted)).toBeGreaterThanOrEqual(statuses.filter((status) => status === 503).length)
+    expect((await fetch(at("pump-7"))).status).toBe(200)
   })
 })

@@ -20,6 +20,8 @@ export interface World {
   log: "well" | "away" | "stuck"
   /** What a cell answers to an ask: at once, never, or that it can't. */
   cells: "well" | "silent" | "away"
+  /** What device actors wait for before they answer. */
+  held: Promise<void> | undefined
 }
 
 const place = (world: World, stream: string, partitions: number, device: string) => {
@@ -40,7 +42,8 @@ export const makeWorld = (devices: ReadonlyArray<string> = []): World => {
     records: new Map(),
     commands: [],
     log: "well",
-    cells: "well"
+    cells: "well",
+    held: undefined
   }
   for (const device of devices) place(world, "flows", 4, device)
   return world
