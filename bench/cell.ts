@@ -82,12 +82,9 @@ const cellPass = (loaded: LoadedModel, batches: ReadonlyArray<RecordBatch>, id: 
       metrics: yield* Metrics,
       settings: defaultConfig,
       over: undefined,
-<<<<<<< HEAD
       wanted: undefined,
-      moves: 0
-=======
+      moves: 0,
       doing: "scoring"
->>>>>>> ready/view
     }
     let turn = 0
     const pass: Pass = () =>

@@ -92,12 +92,9 @@ export const runCell = (handle: CellHandle, served: ServedStream, partition: num
         metrics,
         settings,
         over: undefined,
-<<<<<<< HEAD
         wanted: wantedModel(restored.core),
-        moves: 0
-=======
+        moves: 0,
         doing: "reading"
->>>>>>> ready/view
       }
       const snapshot = Effect.sync(() => takeSnapshot(key, epoch, restored))
       /** Stores a snapshot, once everything that the cell has sent out up to there is durable. */

@@ -50,13 +50,10 @@ export interface SliceContext {
    * come. What it has done so far holds.
    */
   over: StorageUnavailable | Fenced | undefined
-<<<<<<< HEAD
   /** The version that is in force from there on and not open yet: before it is, or its absence is recorded, no record is taken. */
   wanted: { readonly digest: string; readonly from: number } | undefined
   /** Commands that this run has made itself about its model. */
   moves: number
-=======
   /** What the loop is at: told where it does not come back from it. */
   doing: CellDoing
->>>>>>> ready/view
 }
