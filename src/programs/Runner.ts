@@ -19,6 +19,7 @@ import { DeadLetters } from "../services/ingest/DeadLetters.ts"
 import { EmbeddedLog, EmbeddedLogUpkeep } from "../services/ingest/EmbeddedLog.ts"
 import { EventLog } from "../services/ingest/EventLog.ts"
 import { KafkaLog, kafkaOptionsOf } from "../services/ingest/KafkaLog.ts"
+import * as LogWatch from "../services/ingest/LogWatch.ts"
 import * as Api from "../services/inspect/Api.ts"
 import * as HttpServer from "../services/inspect/HttpServer.ts"
 import { LiveFeed } from "../services/inspect/LiveFeed.ts"
@@ -187,6 +188,7 @@ export const foundation = (settings: RunnerConfig, definitions: ReadonlyArray<St
     ),
     Layer.provideMerge(clusterLayer(settings)),
     Layer.provideMerge(streamsLayer(definitions)),
+    Layer.provideMerge(LogWatch.layer),
     Layer.provideMerge(logLayer(settings)),
     Layer.provideMerge(Telemetry.layer),
     Layer.provideMerge(base),

@@ -25,7 +25,9 @@ export const embeddedLimits = {
   /** Blocks looked at in one fetch. */
   fetchBlocksMax: 1_024,
   /** Latest bytes of each partition that is read that are kept in memory for its readers. */
-  tailBytesMax: 2 * 1_048_576
+  tailBytesMax: 2 * 1_048_576,
+  /** After an append that failed there must be room for this much before the log counts as there again. */
+  roomBytes: 1_048_576
 }
 
 export interface EmbeddedLogOptions {
@@ -227,12 +229,21 @@ const make = (options: EmbeddedLogOptions) =>
       }
     }
 
+    let refused = false
+    /** A full disk lets a log be read as ever: only writing tells. */
+    const room = sql`INSERT OR REPLACE INTO room (id, data) VALUES (1, zeroblob(${limits.roomBytes}))`.pipe(
+      Effect.zipRight(sql`DELETE FROM room`),
+      Effect.zipRight(Effect.sync(() => void (refused = false)))
+    )
+    const there = Effect.suspend(() => (refused ? room : sql`SELECT count(*) FROM topics`))
+
     const write = (group: ReadonlyArray<PendingAppend>): Effect.Effect<void> =>
       Effect.gen(function* () {
         const now = yield* Clock.currentTimeMillis
         const answers = group.map((append) => new Array<Appended>(append.records.length))
         const stretches = stretchesOf(group, answers, now)
         const exit = yield* Effect.exit(store([...stretches.values()], now))
+        refused = Exit.isFailure(exit)
         if (Exit.isSuccess(exit)) return publish(group, answers, stretches)
         const detail = exit.cause._tag === "Fail" ? sqlDetail(exit.cause.error) : "the writer was stopped"
         for (const { done, topic } of group) {
@@ -304,7 +315,7 @@ const make = (options: EmbeddedLogOptions) =>
       partitions,
       append,
       open,
-      ping: orUnavailable("(all)", "describe")(Effect.asVoid(sql`SELECT count(*) FROM topics`))
+      ping: orUnavailable("(all)", "describe")(Effect.asVoid(there))
     }
 
     const trim = Effect.gen(function* () {

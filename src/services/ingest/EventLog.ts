@@ -75,7 +75,7 @@ export class EventLog extends Context.Tag("groundstate/services/ingest/EventLog"
     readonly open: (
       options: OpenOptions
     ) => Effect.Effect<PartitionReader, LogUnavailable | OffsetOutOfRange, Scope.Scope>
-    /** Is the log there? Used by `/readyz` and `doctor`. */
+    /** Is the log there, and would it take something? Used by `/readyz` and `doctor`. */
     readonly ping: Effect.Effect<void, LogUnavailable>
   }
 >() {}
