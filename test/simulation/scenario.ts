@@ -1,12 +1,11 @@
 // What is simulated: one partition of a small stream in which much happens, its events, commands and model.
-import { Effect, Schema } from "effect"
+import { Schema } from "effect"
 import type { CellChange } from "../../src/schema/protocol/CellProtocol.ts"
 import { StreamDefinition } from "../../src/schema/stream/StreamDefinition.ts"
 import { planStream } from "../../src/schema/stream/StreamPlan.ts"
-import { defaultFeatures } from "../../src/services/feature/rowLayout.ts"
 import { defaultConfig, type RunnerConfig } from "../../src/services/runtime/Settings.ts"
 import type { ServedStream } from "../../src/services/runtime/Streams.ts"
-import type { LoadedModel } from "../../src/services/score/Scorer.ts"
+import { loadModelOf } from "../support/loadModel.ts"
 import type { LogEntry } from "./memoryLog.ts"
 
 export const T0 = 1_760_000_000_000
@@ -52,38 +51,7 @@ export const settings: RunnerConfig = {
   }
 }
 
-const features = defaultFeatures(plan)
-const loadColumn = features.findIndex((feature) => feature.kind === "value" && feature.field === "load")
-/** Energy: how far the load lies from 30. */
-export const model: LoadedModel = {
-  digest: `sha256:${"1".repeat(64)}`,
-  manifest: {
-    name: "flows",
-    input: { kind: "stream", stream: KEY.stream },
-    features,
-    vocabularies: {},
-    population: {},
-    graphs: [
-      {
-        step: "fast",
-        calibration: {
-          energies: Array.from({ length: 100 }, (_, i) => i / 4),
-          tailFrom: 25,
-          tailScale: 2,
-          tailShape: 0
-        }
-      }
-    ]
-  } as unknown as LoadedModel["manifest"],
-  width: features.length,
-  placement: "inline",
-  steps: ["fast"],
-  score: (_, rows, count, energies) =>
-    Effect.sync(() => {
-      for (let i = 0; i < count; i++) energies[i] = Math.abs(rows[i * features.length + loadColumn] - 30) / 2
-    }),
-  explain: () => Effect.succeed([])
-}
+export const model = loadModelOf(plan)
 
 const DEVICES = 5
 const utf8 = new TextEncoder()
