@@ -200,7 +200,7 @@ export const foundation = (settings: RunnerConfig, definitions: ReadonlyArray<St
 export const actors = (settings: RunnerConfig) =>
   Layer.mergeAll(CellWaker.layer, IncidentSweep.layer, RetentionSweep.layer, MessageReaper.layer).pipe(
     Layer.provideMerge(
-      Layer.mergeAll(Cell.layer, Device.layer(settings.device.idle), Region.layer, ModelVersion.layer)
+      Layer.mergeAll(Cell.layer, Device.layer(settings.device), Region.layer, ModelVersion.layer)
     ),
     Layer.provideMerge(DeviceBatches.layer)
   )

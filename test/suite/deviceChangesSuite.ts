@@ -398,7 +398,7 @@ export const deviceChangesSuite = (name: string, database: Database, spoil = spo
     )
 
     const actorOn = (on: typeof layer) =>
-      Device.layer(60_000).pipe(
+      Device.layer(defaultConfig.device).pipe(
         Layer.provideMerge(Layer.mergeAll(cells, Cells.layer, Metrics.layer)),
         Layer.provideMerge(Cluster.layerSingle),
         Layer.provideMerge(on)

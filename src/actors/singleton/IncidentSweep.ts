@@ -10,6 +10,7 @@ import { Settings } from "../../services/runtime/Settings.ts"
 import { Streams } from "../../services/runtime/Streams.ts"
 import { ActorStore } from "../../services/state/ActorStore.ts"
 import { DeviceChanges } from "../../services/state/DeviceChanges.ts"
+import { rounds } from "./rounds.ts"
 
 const EVERY = Duration.seconds(2)
 /** Incidents moved in one sweep of a stream; the rest wait for the next. */
@@ -72,17 +73,8 @@ const sweep = Effect.gen(function* () {
   )
 })
 
-/** Never fails: a sweep that goes wrong is logged and the next one comes. */
 export const layer = Singleton.make(
   "incident-sweep",
-  Effect.flatMap(sweep, (once) =>
-    once.pipe(
-      Effect.catchAllCause((cause) =>
-        Effect.logWarning("an incident sweep failed; the next one follows", cause)
-      ),
-      Effect.zipRight(Effect.sleep(EVERY)),
-      Effect.forever
-    )
-  ),
+  Effect.flatMap(sweep, (round) => rounds({ name: "an incident sweep", every: EVERY, round })),
   { shardGroup: groupOfName("incident-sweep") }
 )

@@ -3,20 +3,21 @@ import { Singleton } from "@effect/cluster"
 import { Clock, Effect } from "effect"
 import { groupOfName } from "../../schema/protocol/slots.ts"
 import { deleteAllAnswered } from "../../services/runtime/StoredMessages.ts"
+import { rounds } from "./rounds.ts"
 
 const NAME = "message-reaper"
 const EVERY = "1 minute"
 /** So long a message that is sent again under its primary key gets the answer of the first. */
 const KEPT_MILLIS = 3_600_000
 
-/** Never fails: what goes wrong is logged, and the next minute comes. */
 export const layer = Singleton.make(
   NAME,
-  Clock.currentTimeMillis.pipe(
-    Effect.flatMap((now) => deleteAllAnswered(now - KEPT_MILLIS)),
-    Effect.catchAllCause((cause) => Effect.logWarning("stored messages were not deleted", cause)),
-    Effect.zipRight(Effect.sleep(EVERY)),
-    Effect.forever
-  ),
+  rounds({
+    name: "a deletion of stored messages",
+    every: EVERY,
+    round: Effect.asVoid(
+      Effect.flatMap(Clock.currentTimeMillis, (now) => deleteAllAnswered(now - KEPT_MILLIS))
+    )
+  }),
   { shardGroup: groupOfName(NAME) }
 )

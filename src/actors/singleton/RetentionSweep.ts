@@ -4,26 +4,20 @@ import { Clock, Duration, Effect } from "effect"
 import { Metrics } from "../../services/observe/Metrics.ts"
 import { Settings } from "../../services/runtime/Settings.ts"
 import { Retention } from "../../services/state/Retention.ts"
+import { rounds } from "./rounds.ts"
 
 const EVERY = Duration.minutes(1)
 
-/** Never fails: a sweep that goes wrong is logged and the next one comes. */
 export const layer = Singleton.make(
   "retention-sweep",
   Effect.gen(function* () {
     const retention = yield* Retention
     const metrics = yield* Metrics
     const { device } = yield* Settings
-    const once = Effect.gen(function* () {
+    const round = Effect.gen(function* () {
       const swept = yield* retention.sweep(yield* Clock.currentTimeMillis, device.keep)
       for (const kind of ["alerts", "incidents", "devices"] as const) metrics.swept(kind, swept[kind])
     })
-    return yield* once.pipe(
-      Effect.catchAllCause((cause) =>
-        Effect.logWarning("a sweep of past alerts failed; the next one follows", cause)
-      ),
-      Effect.zipRight(Effect.sleep(EVERY)),
-      Effect.forever
-    )
+    return yield* rounds({ name: "a sweep of past alerts", every: EVERY, round })
   })
 )

@@ -43,6 +43,16 @@ export const makeRegionMetrics = (registry: Registry) => {
     "questions and commands that an actor had no room to queue, by kind of actor",
     ["actor"]
   )
+  const counts = new Map<string, () => number>()
+  new Gauge({
+    name: "groundstate_resident_actors",
+    help: "actors that are kept in memory, by kind of actor",
+    labelNames: ["actor"],
+    registers,
+    collect() {
+      for (const [actor, count] of counts) this.set({ actor }, count())
+    }
+  })
   const stalls = counter(
     "groundstate_stalls_total",
     "runs of a cell that lived and did not move, ended to start again, by what they were at",
@@ -83,6 +93,10 @@ export const makeRegionMetrics = (registry: Registry) => {
     },
     loopBlocked: (): void => {
       loopBlocked.inc()
+    },
+    /** Whom to ask how many actors of a kind are kept. */
+    residents: (actor: "device", count: () => number): void => {
+      counts.set(actor, count)
     },
     mailboxRefused: (actor: "cell" | "device" | "model" | "region"): void => {
       mailboxRefused.inc({ actor })

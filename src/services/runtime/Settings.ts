@@ -150,7 +150,10 @@ export const RunnerConfig = Schema.Struct({
     breakerProbeBatches: Schema.optionalWith(events, { default: () => 64 })
   }),
   device: section({
+    /** How long an actor that nobody asks stays in memory. */
     idle: millis(60_000),
+    /** Actors in memory on a runner, about 30 KB each; beyond it the least recently used one leaves within seconds. */
+    residentMax: Schema.optionalWith(Schema.Int.pipe(Schema.between(1, 100_000)), { default: () => 2_000 }),
     /** Event time after an incident's last alert until it is quiet is the stream's `quiet`; then until resolved: */
     resolveAfter: millis(3_600_000),
     /** How long past alerts, resolved incidents and devices with nothing else to remember are listed, by the wall clock. */
