@@ -26,21 +26,7 @@ const sources = [
   ...[
     ...walk(join(root, "bench")),
     ...walk(join(root, "chaos")),
-    ...[
-      ...[
-        "badCorpus",
-        "cellFiles",
-        "chaosModel",
-        "chaosStream",
-        "folding",
-        "kafka",
-        "postgres",
-        "probeStream",
-        "recompute",
-        "region"
-      ],
-      ...["regionDatabase", "runner", "stateOf"]
-    ].map((name) => join(root, "test", "support", `${name}.ts`)),
+    ...walk(join(root, "test", "support")),
     ...walk(join(root, "test", "simulation")).filter((file) => !file.endsWith(".test.ts"))
   ].map((file) => [file, join(out, relative(root, file))])
 ]

@@ -265,13 +265,18 @@ describe.skipIf(!kafkaAvailable())("bad input on Kafka", () => {
   }, async () => {
     const first = (await cell(way)).endOffset
     const codecs = ["gzip", "snappy", "lz4", "zstd"]
-    for (const codec of codecs)
-      produceWithJava(broker.brokers, "flows", "batch", { "compression.type": codec })
-    produceWithJava(broker.brokers, "flows", "bomb", {
-      "compression.type": "gzip",
-      "linger.ms": "0",
-      "batch.size": "1"
-    })
+    produceWithJava(broker.brokers, [
+      ...codecs.map((codec) => ({
+        topic: "flows",
+        mode: "batch" as const,
+        settings: { "compression.type": codec }
+      })),
+      {
+        topic: "flows",
+        mode: "bomb",
+        settings: { "compression.type": "gzip", "linger.ms": "0", "batch.size": "1" }
+      }
+    ])
     const offset = await way.put([utf8.encode(good())])
     const status = await reach(way, offset + 1)
     accounted(status)

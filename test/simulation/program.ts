@@ -1,4 +1,4 @@
-// `npm run simulate -- --seeds N --from S`: many schedules, and of a failing one all that happened in it.
+// `npm run simulate -- --seeds N --from S [--minutes M]`: many schedules, and of a failing one all that happened in it.
 import { parseArgs } from "node:util"
 import { simulate } from "./simulate.ts"
 
@@ -6,11 +6,17 @@ const { values } = parseArgs({
   options: {
     seeds: { type: "string", default: "2000" },
     from: { type: "string", default: "1" },
+    minutes: { type: "string", default: "Infinity" },
     schedule: { type: "boolean", default: false }
   }
 })
 const from = Number(values.from)
 const count = Number(values.seeds)
+const minutes = Number(values.minutes)
+if (!(minutes > 0)) {
+  process.stderr.write("--minutes takes a number above 0\n")
+  process.exit(64)
+}
 if (!Number.isSafeInteger(from) || !Number.isSafeInteger(count) || count < 1) {
   process.stderr.write("--seeds and --from take whole numbers\n")
   process.exit(64)
@@ -19,7 +25,10 @@ const began = performance.now()
 const failed: Array<number> = []
 let steps = 0
 const faults: Record<string, number> = {}
+let played = 0
 for (let seed = from; seed < from + count; seed++) {
+  if (performance.now() - began > minutes * 60_000) break
+  played++
   const run = simulate(seed)
   steps += run.steps
   for (const [fault, times] of Object.entries(run.faults)) faults[fault] = (faults[fault] ?? 0) + times
@@ -31,7 +40,7 @@ for (let seed = from; seed < from + count; seed++) {
 }
 const seconds = (performance.now() - began) / 1_000
 process.stdout.write(
-  `${count} schedules from seed ${from}: ${failed.length} broken; ${steps} steps, ${seconds.toFixed(1)} s\n${JSON.stringify(faults)}\n`
+  `${played} of ${count} schedules from seed ${from}: ${failed.length} broken; ${steps} steps, ${seconds.toFixed(1)} s\n${JSON.stringify(faults)}\n`
 )
 if (failed.length > 0) {
   process.stdout.write(`one again alone: npm run simulate -- --from ${failed[0]} --seeds 1\n`)

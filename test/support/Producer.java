@@ -1,5 +1,6 @@
-// Writes records as the Java client does: `java -cp <jars> Producer.java <brokers> <topic> <mode> key=value…`.
+// Writes records as the Java client does: `java -cp <jars> Producer.java <brokers> (<topic> <mode> key=value… --)…`.
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.Properties;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
@@ -18,17 +19,25 @@ public class Producer {
   }
 
   public static void main(String[] args) throws Exception {
-    String topic = args[1];
+    for (int from = 1; from < args.length; ) {
+      int to = from;
+      while (!args[to].equals("--")) to++;
+      write(args[0], args[from], args[from + 1], Arrays.copyOfRange(args, from + 2, to));
+      from = to + 1;
+    }
+  }
+
+  static void write(String brokers, String topic, String mode, String[] given) throws Exception {
     Properties settings = new Properties();
-    settings.put("bootstrap.servers", args[0]);
+    settings.put("bootstrap.servers", brokers);
     settings.put("linger.ms", "20");
     settings.put("max.request.size", "67108864");
     settings.put("buffer.memory", "134217728");
-    for (int i = 3; i < args.length; i++) {
-      int equals = args[i].indexOf('=');
-      settings.put(args[i].substring(0, equals), args[i].substring(equals + 1));
+    for (String setting : given) {
+      int equals = setting.indexOf('=');
+      settings.put(setting.substring(0, equals), setting.substring(equals + 1));
     }
-    switch (args[2]) {
+    switch (mode) {
       case "batch" -> {
         try (KafkaProducer<byte[], byte[]> producer = open(settings, null)) {
           for (int i = 0; i < 5_000; i++) {
@@ -57,7 +66,7 @@ public class Producer {
           transaction(sure, topic, "dropped", 1, false);
         }
       }
-      default -> throw new IllegalArgumentException(args[2]);
+      default -> throw new IllegalArgumentException(mode);
     }
   }
 

@@ -3,16 +3,19 @@ import { execFileSync } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { kafkaClassPath } from "./kafka.ts"
 
-/**
- * `batch`: 5,000 records `{"n":i,"text":…}`. `bomb`: `before`, 16 MiB of zeros, `after`. `transactions`: see
- * Producer.java. `settings` are producer properties. Blocks until all is acknowledged.
- */
-export const produceWithJava = (
-  brokers: ReadonlyArray<string>,
-  topic: string,
-  mode: "batch" | "bomb" | "transactions",
-  settings: Readonly<Record<string, string>>
-): void => {
+export interface JavaWrites {
+  readonly topic: string
+  /**
+   * `batch`: 5,000 records `{"n":i,"text":…}`. `bomb`: `before`, 16 MiB of zeros, `after`. `transactions`: see
+   * Producer.java.
+   */
+  readonly mode: "batch" | "bomb" | "transactions"
+  /** Producer properties. */
+  readonly settings: Readonly<Record<string, string>>
+}
+
+/** One after the other, in one process: starting Java takes seconds. Blocks until all is acknowledged. */
+export const produceWithJava = (brokers: ReadonlyArray<string>, writes: ReadonlyArray<JavaWrites>): void => {
   execFileSync(
     "java",
     [
@@ -20,9 +23,12 @@ export const produceWithJava = (
       kafkaClassPath(),
       fileURLToPath(new URL("./Producer.java", import.meta.url)),
       brokers.join(","),
-      topic,
-      mode,
-      ...Object.entries(settings).map(([key, value]) => `${key}=${value}`)
+      ...writes.flatMap(({ topic, mode, settings }) => [
+        topic,
+        mode,
+        ...Object.entries(settings).map(([key, value]) => `${key}=${value}`),
+        "--"
+      ])
     ],
     { stdio: ["ignore", "ignore", "pipe"] }
   )

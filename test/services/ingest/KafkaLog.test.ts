@@ -6,7 +6,7 @@ import { afterAll, beforeAll } from "vitest"
 import { EventLog } from "../../../src/services/ingest/EventLog.ts"
 import { KafkaLog, type KafkaLogOptions } from "../../../src/services/ingest/KafkaLog.ts"
 import { eventLogSuite, rowsOf, type Seen, take } from "../../suite/eventLogSuite.ts"
-import { produceWithJava } from "../../support/javaProducer.ts"
+import { type JavaWrites, produceWithJava } from "../../support/javaProducer.ts"
 import { type Kafka, kafkaAvailable, startKafka } from "../../support/kafka.ts"
 
 const bytes = (value: string) => new TextEncoder().encode(value)
@@ -77,17 +77,31 @@ describe.skipIf(!kafkaAvailable())("on a real broker", () => {
       })
     )
 
-  describe("F18 batches of every codec, as the Java producer writes them", () => {
-    for (const codec of ["none", "gzip", "snappy", "lz4", "zstd"]) {
-      it.live(`I1 ${codec}: every record is read`, () =>
+  describe("as the Java producer writes them", () => {
+    const codecs = ["none", "gzip", "snappy", "lz4", "zstd"]
+    beforeAll(async () => {
+      const writes: ReadonlyArray<JavaWrites> = [
+        ...codecs.flatMap((codec) =>
+          (["batch", ...(codec === "none" ? [] : (["bomb"] as const))] as const).map((mode) => ({
+            topic: `${mode}-${codec}`,
+            mode,
+            settings: { "compression.type": codec }
+          }))
+        ),
+        { topic: "transactions", mode: "transactions", settings: {} }
+      ]
+      await Effect.runPromise(
+        Effect.flatMap(EventLog, (log) =>
+          Effect.forEach(writes, ({ topic }) => log.ensureTopic(topic, 1), { discard: true })
+        ).pipe(Effect.provide(layer()))
+      )
+      produceWithJava(broker.brokers, writes)
+    })
+
+    for (const codec of codecs) {
+      it.live(`F18 I1 ${codec}: every record is read`, () =>
         Effect.gen(function* () {
-          const log = yield* EventLog
-          const topic = `codec-${codec}`
-          yield* log.ensureTopic(topic, 1)
-          yield* Effect.sync(() =>
-            produceWithJava(broker.brokers, topic, "batch", { "compression.type": codec })
-          )
-          const { rows, unreadable } = yield* readTo(topic, 5_000)
+          const { rows, unreadable } = yield* readTo(`batch-${codec}`, 5_000)
           expect(unreadable).toEqual([])
           expect(rows.length).toBe(5_000)
           rows.forEach((row, i) => {
@@ -99,15 +113,9 @@ describe.skipIf(!kafkaAvailable())("on a real broker", () => {
       )
 
       if (codec !== "none") {
-        it.live(`I4 ${codec}: a bomb is passed over by its offsets, what follows is read`, () =>
+        it.live(`F18 I4 ${codec}: a bomb is passed over by its offsets, what follows is read`, () =>
           Effect.gen(function* () {
-            const log = yield* EventLog
-            const topic = `bomb-${codec}`
-            yield* log.ensureTopic(topic, 1)
-            yield* Effect.sync(() =>
-              produceWithJava(broker.brokers, topic, "bomb", { "compression.type": codec })
-            )
-            const { rows, unreadable } = yield* readTo(topic, 3)
+            const { rows, unreadable } = yield* readTo(`bomb-${codec}`, 3)
             expect(unreadable).toEqual([expect.stringMatching(/^1-1 too-large: /)])
             expect(rows.map((row) => [row.offset, row.value])).toEqual([
               [0, "before"],
@@ -117,24 +125,21 @@ describe.skipIf(!kafkaAvailable())("on a real broker", () => {
         )
       }
     }
-  })
 
-  it.live("I1 leaves out rolled-back transactions, and moves past their markers", () =>
-    Effect.gen(function* () {
-      const log = yield* EventLog
-      yield* log.ensureTopic("transactions", 1)
-      yield* Effect.sync(() => produceWithJava(broker.brokers, "transactions", "transactions", {}))
-      // plain 0, committed 1-2 and marker 3, rolled back 4-5 and marker 6, plain 7, rolled back 8 and marker 9
-      const { next, rows } = yield* readTo("transactions", 10)
-      expect(rows.map((row) => [row.offset, row.value])).toEqual([
-        [0, "plain"],
-        [1, "kept"],
-        [2, "kept"],
-        [7, "plain again"]
-      ])
-      expect(next).toBe(10)
-    }).pipe(Effect.provide(layer()))
-  )
+    it.live("I1 leaves out rolled-back transactions, and moves past their markers", () =>
+      Effect.gen(function* () {
+        // plain 0, committed 1-2 and marker 3, rolled back 4-5 and marker 6, plain 7, rolled back 8 and marker 9
+        const { next, rows } = yield* readTo("transactions", 10)
+        expect(rows.map((row) => [row.offset, row.value])).toEqual([
+          [0, "plain"],
+          [1, "kept"],
+          [2, "kept"],
+          [7, "plain again"]
+        ])
+        expect(next).toBe(10)
+      }).pipe(Effect.provide(layer()))
+    )
+  })
 
   it.scopedLive("shows its place to lag tools, in one group per stream", () =>
     Effect.gen(function* () {
