@@ -18,8 +18,10 @@ import {
   problemKinds
 } from "../../schema/error/ApiError.ts"
 import type { ConfigInvalid } from "../../schema/error/ConfigError.ts"
+import { Metrics } from "../observe/Metrics.ts"
 import { followIdentity, type Identity } from "../runtime/access/liveIdentity.ts"
 import { type RunnerConfig, Settings } from "../runtime/Settings.ts"
+import { keepWithin } from "./connections.ts"
 import { LiveFeed } from "./LiveFeed.ts"
 import { problemText } from "./problems.ts"
 
@@ -31,6 +33,9 @@ const HEADER_BYTES_MAX = 16 * 1024
 
 /** A TLS handshake that takes longer is cut off. */
 const HANDSHAKE_MILLIS = 5_000
+
+/** A client that takes nothing of its answer for so long is cut off. */
+const STUCK_MILLIS = 10_000
 
 /** How often Node looks for requests that take too long to arrive. */
 const ARRIVAL_CHECK_MILLIS = 1_000
@@ -144,7 +149,8 @@ export const layer = Layer.scopedContext(
       maxHeaderSize: HEADER_BYTES_MAX
     }
     const server = yield* makeBare(limits, http.tls)
-    server.maxConnections = http.connectionsMax
+    const metrics = yield* Metrics
+    yield* keepWithin(server, { max: http.connectionsMax, stuckMillis: STUCK_MILLIS }, metrics.connectionCut)
     server.on("clientError", answerParserError)
     server.on("checkExpectation", (_, response) => answerAside(response, noExpectation))
     const cut = Effect.zipRight(

@@ -211,6 +211,11 @@ const makeMetrics = (registry: Registry) => {
     "server-sent event feeds ended because their listener was too slow",
     []
   )
+  const connectionsCut = counter(
+    "groundstate_http_connections_cut_total",
+    "connections ended by the server: one too many (crowded, refused), or a client that did not read (stuck)",
+    ["cause"]
+  )
   const fenced = counter(
     "groundstate_fenced_total",
     "writes that were refused because a newer owner had the cell; a cell that is refused ends",
@@ -299,6 +304,9 @@ const makeMetrics = (registry: Registry) => {
     },
     liveFeeds: (open: number): void => {
       liveFeeds.set(open)
+    },
+    connectionCut: (cause: "crowded" | "refused" | "stuck"): void => {
+      connectionsCut.inc({ cause })
     },
     liveFeedCut: (): void => {
       liveFeedsCut.inc()

@@ -90,10 +90,12 @@ export const RunnerConfig = Schema.Struct({
     port: Schema.optionalWith(port, { default: () => 8080 }),
     bodyBytesMax: Schema.optionalWith(bytes, { default: () => 8 * 1024 * 1024 }),
     rowsMax: Schema.optionalWith(events, { default: () => 10_000 }),
+    /** Beyond them the one goes that has waited longest without a whole request. */
     connectionsMax: Schema.optionalWith(events, { default: () => 1_000 }),
     sseClientsMax: Schema.optionalWith(events, { default: () => 200 }),
     headersTimeout: millis(10_000),
-    requestTimeout: millis(30_000),
+    /** A request with its body must have arrived by then. */
+    requestTimeout: millis(10_000),
     /** HTTPS: certificate and key in PEM, relative to the configuration file; read again when they change. */
     tls: Schema.optional(
       Schema.Struct({ certificateFile: Schema.NonEmptyString, keyFile: Schema.NonEmptyString })
