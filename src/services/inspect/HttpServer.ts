@@ -31,6 +31,12 @@ export const CLOSE_TIMEOUT_MILLIS = 10_000
 /** Lines and headers of one request; a larger one is refused before anything reads it. */
 const HEADER_BYTES_MAX = 16 * 1024
 
+/**
+ * Connections that the kernel keeps until they are accepted, as far as it lets (`net.core.somaxconn`): one that finds no
+ * place comes again only after a second.
+ */
+const BACKLOG = 4_096
+
 /** A TLS handshake that takes longer is cut off. */
 const HANDSHAKE_MILLIS = 5_000
 
@@ -162,7 +168,11 @@ export const layer = Layer.scopedContext(
       Effect.succeed({ stop: Effect.void as Effect.Effect<unknown> }),
       (it) => Effect.asVoid(it.stop)
     )
-    const listening = yield* NodeHttpServer.make(() => server, { host: http.host, port: http.port })
+    const listening = yield* NodeHttpServer.make(() => server, {
+      host: http.host,
+      port: http.port,
+      backlog: BACKLOG
+    })
     yield* Effect.addFinalizer(() =>
       Effect.gen(function* () {
         refuseLateRequests(server)
