@@ -370,4 +370,59 @@ describe("a runner that can't start says why, and ends with the documented code"
     expect(code, said).toBe(69)
     expect(said).toContain("127.0.0.1:1")
   })
+
+  it("tells no secret, whatever it could not reach and however much it is asked to log", {
+    timeout: 60_000
+  }, async () => {
+    const debug = { telemetry: { logLevel: "debug" } }
+    const kafka = await fails(
+      "broker-secret",
+      {
+        ...debug,
+        log: {
+          kind: "kafka",
+          kafka: {
+            brokers: ["127.0.0.1:1"],
+            sasl: { mechanism: "plain", username: "me", password: "hunter2-broker" }
+          }
+        }
+      },
+      [chaosStream]
+    )
+    const postgres = { startTimeout: "1s" }
+    const apart = await fails(
+      "database-secret",
+      {
+        ...debug,
+        database: {
+          kind: "postgres",
+          postgres: {
+            ...postgres,
+            host: "127.0.0.1",
+            port: 1,
+            database: "g",
+            user: "me",
+            password: "hunter2-database"
+          }
+        }
+      },
+      [chaosStream]
+    )
+    const url = await fails(
+      "database-url",
+      {
+        ...debug,
+        database: {
+          kind: "postgres",
+          postgres: { ...postgres, url: "postgres://me:hunter2-url@127.0.0.1:1/g" }
+        }
+      },
+      [chaosStream]
+    )
+    for (const { code, said } of [kafka, apart, url]) {
+      expect(code, said).toBe(69)
+      expect(said).toContain("127.0.0.1:1")
+      expect(said).not.toContain("hunter2")
+    }
+  })
 })

@@ -6,6 +6,7 @@ import { Effect, Either, Redacted } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { defaultConfig } from "../../../src/services/runtime/Settings.ts"
 import { Environment, loadSettings, runnerKeys } from "../../../src/services/runtime/SettingsFile.ts"
+import type { SettingKind } from "../../../src/services/runtime/settingsKeys.ts"
 
 let folder = ""
 beforeAll(async () => {
@@ -154,6 +155,36 @@ describe("problems of settings", () => {
     expect((await problems("http: { bodyBytesMax: 536870912, pendingBytesMax: 536870912 }\n"))[0]).toContain(
       "more than 256 MiB"
     )
+  })
+
+  /** What no key of the kind takes, as YAML. */
+  const wrong: Readonly<Record<SettingKind, string>> = {
+    text: "{ no: text }",
+    secret: "{ no: text }",
+    number: "many",
+    boolean: "perhaps",
+    duration: "soon",
+    list: "{ no: list }"
+  }
+
+  it.each(runnerKeys.map(({ path, kind }) => [path.join("."), path, kind] as const))(
+    "F34 %s: a value of another kind is named with its line",
+    async (name, path, kind) => {
+      const text = path.map((key, depth) => `${"  ".repeat(depth)}${key}:`).join("\n")
+      const found = await problems(`# settings\n${text} ${wrong[kind]}\n`)
+      expect(found).toContainEqual(
+        expect.stringMatching(new RegExp(`^${path.length + 1}:\\d+ ${name.replaceAll(".", "\\.")}: .+; .+`))
+      )
+    }
+  )
+
+  it.each(
+    runnerKeys
+      .filter(({ kind }) => kind === "number" || kind === "boolean" || kind === "duration")
+      .map(({ variable, kind }) => [variable, kind] as const)
+  )("F34 %s: a text that it can't hold is named", async (variable, kind) => {
+    const found = await problems("", { [variable]: wrong[kind] })
+    expect(found).toContainEqual(expect.stringMatching(new RegExp(`^0:0 ${variable}: .+; .+`)))
   })
 
   it("never tells a secret that is not taken", async () => {
