@@ -8,6 +8,7 @@ import { clock, diskFull } from "./machine.ts"
 import { freeze, kill, rolling, scale } from "./runners.ts"
 import { settings } from "./settings.ts"
 import { broker, database, frozenDatabase } from "./stores.ts"
+import { swaps } from "./swaps.ts"
 
 export const scenarios: ReadonlyArray<Scenario> = [
   kill,
@@ -28,6 +29,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
   boot,
   inference,
   blocked,
+  swaps,
   settings,
   diskFull,
   clock
@@ -73,7 +75,7 @@ export const absent: ReadonlyArray<AbsentScenario> = [
     id: "F27-F29",
     name: "hostile",
     kind: "absent",
-    why: "test/services/inspect has routes, roles, bodies and deadlines"
+    why: "test/services/inspect has routes, roles, bodies and slow clients, bench/hostile those by the thousand"
   },
   { id: "F30", name: "audit", kind: "absent", why: "there is no audit log yet" },
   { id: "F31", name: "replicas", kind: "absent", why: "nothing is replicated between regions yet" },
@@ -82,12 +84,6 @@ export const absent: ReadonlyArray<AbsentScenario> = [
     name: "reaper",
     kind: "absent",
     why: "commands are volatile (decision 0005): a day's worth leaves nothing to reap"
-  },
-  {
-    id: "F37",
-    name: "swaps",
-    kind: "absent",
-    why: "nothing swaps a thousand models under load yet"
   },
   { id: "F38", name: "upgrade", kind: "absent", why: "there is no earlier version yet" }
 ]

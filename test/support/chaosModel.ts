@@ -6,9 +6,9 @@ import { command } from "./runner.ts"
 
 const ROWS = 4_000
 
-/** Trains on clean events; answers the bundle's folder. */
-export const trainChaosModel = (folder: string): string => {
-  const next = makeEvents(1, { clean: true })
+/** Trains on clean events of a seed; answers the bundle's folder. */
+export const trainChaosModel = (folder: string, seed = 1): string => {
+  const next = makeEvents(seed, { clean: true })
   const [input, stream, bundle] = ["train.jsonl", "flows.yaml", "bundle"].map((name) => join(folder, name))
   writeFileSync(input, Array.from({ length: ROWS }, () => `${next().json}\n`).join(""))
   writeFileSync(stream, JSON.stringify(chaosStream))

@@ -1,0 +1,133 @@
+// Two models that take turns on one stream, a thousand times, while events come. F37.
+import { mkdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { quantile, slopeOf } from "../../bench/report.ts"
+import { trainChaosModel } from "../../test/support/chaosModel.ts"
+import { chaosStream, makeEvents } from "../../test/support/chaosStream.ts"
+import {
+  type Told as Answer,
+  command,
+  everyItem,
+  passes,
+  startRunner,
+  until,
+  writeConfig
+} from "../../test/support/runner.ts"
+import type { LoneScenario, Told } from "../scenario.ts"
+import { ask } from "../watch.ts"
+
+const ROUND = 20
+const ROUND_EVERY_MILLIS = 20
+/** I11: memory of the second half of the swaps, by the line through it. */
+const SLOPE_MIB_PER_MINUTE = 1
+/** Shorter, the slope is mostly noise: it is told and not judged. */
+const SLOPE_FROM_SWAPS = 1_000
+
+const residentMiB = (pid: number): number =>
+  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) / 1_024
+
+export const swaps: LoneScenario = {
+  kind: "alone",
+  id: "F37",
+  name: "swaps",
+  about: "two models take turns on a stream under load, up to 1,000 times",
+  invariants: "I1 I8 I11",
+  play: async ({ folder, length, say, seed }) => {
+    const times = { short: 20, usual: 200, long: 1_000 }[length]
+    const because: Array<string> = []
+    const digests: Array<string> = []
+    const config = writeConfig(
+      join(folder, "runner"),
+      { log: { durability: "normal" }, telemetry: { logLevel: "warning" } },
+      [{ ...chaosStream, alerts: { ...chaosStream.alerts, budget: "1 in 50 events" } }]
+    )
+    for (const which of [1, 2]) {
+      const place = join(folder, `model-${which}`)
+      mkdirSync(place, { recursive: true })
+      const registered = command(
+        ...["models", "register", trainChaosModel(place, which), "--config", config, "-o", "json"]
+      )
+      if (registered.code !== 0) throw new Error(registered.stderr)
+      digests.push(JSON.parse(registered.stdout).digest)
+    }
+    const runner = await startRunner(config)
+    const next = makeEvents(seed, { clean: true })
+    const taken: Array<number> = []
+    const memory: Array<readonly [number, number]> = []
+    let sent = 0
+    let over = false
+    const cells = async (): Promise<ReadonlyArray<Answer>> => (await ask(runner, "/v1/cells")).items
+    try {
+      await runner.ready()
+      const producing = (async () => {
+        while (!over) {
+          const events = Array.from({ length: ROUND }, () => JSON.parse(next().json))
+          const { status } = await runner.ask("POST", "/v1/events", events)
+          if (status !== 202) throw new Error(`events were answered with ${status}`)
+          sent += events.length
+          await passes(ROUND_EVERY_MILLIS)
+        }
+      })()
+      producing.catch((cause) => because.push(String(cause)))
+      const begun = performance.now()
+      for (let n = 0; n < times && because.length === 0; n++) {
+        const from = performance.now()
+        const { status, body } = await runner.ask(
+          "POST",
+          `/v1/models/${digests[n % 2]}/activate`,
+          { stream: "flows" },
+          { "idempotency-key": `swap-${n}` }
+        )
+        if (status >= 300) because.push(`swap ${n} was answered with ${status}: ${JSON.stringify(body)}`)
+        taken.push(performance.now() - from)
+        memory.push([(performance.now() - begun) / 60_000, residentMiB(runner.pid)])
+        if (n % 50 === 49) say(`  ${n + 1} of ${times} swaps`)
+      }
+      over = true
+      await producing
+      const last = digests[(times - 1) % 2]
+      const done = await until("every event to be scored", async () => {
+        const all = await cells()
+        return all.reduce((sum, cell) => sum + cell.offset, 0) >= sent ? all : undefined
+      })
+      const sum = (counter: string) => done.reduce((total, cell) => total + cell.counters[counter], 0)
+      const accounted = sum("scored") + sum("duplicates") + sum("deadLetters")
+      if (accounted !== sent) because.push(`I1: ${sent} events were taken, ${accounted} are accounted for`)
+      for (const cell of done)
+        if (cell.model !== last)
+          because.push(`cell ${cell.partition} scores by ${cell.model}, not the last one`)
+      const alerts = await everyItem(runner, "/v1/alerts")
+      const used = new Set(alerts.map(({ model }) => model).filter((model) => model !== null))
+      for (const model of used)
+        if (!digests.includes(model)) because.push(`I8: an alert names ${model}, which nobody registered`)
+      const half = memory.slice(memory.length >> 1)
+      const slope = slopeOf(half)
+      if (times >= SLOPE_FROM_SWAPS && slope > SLOPE_MIB_PER_MINUTE)
+        because.push(`I11: memory grew by ${slope.toFixed(1)} MiB a minute`)
+      const { code } = await runner.stop()
+      if (code !== 0) because.push(`the runner ended with code ${code}`)
+      return {
+        verdict: because.length > 0 ? "failed" : used.size === 2 ? "held" : "void",
+        faults: [`${times} swaps`],
+        observed: [
+          `alerts by ${used.size} models; a swap took ${Math.round(quantile(taken, 0.5))} ms in the middle, ${Math.round(quantile(taken, 0.99))} at the 99th percentile`,
+          `memory ${Math.round(half[0][1])} MiB half way, ${Math.round(half[half.length - 1][1])} at the end, ${slope.toFixed(1)} MiB a minute`
+        ],
+        events: sent,
+        lost: Math.max(0, sent - accounted),
+        doubled: Math.max(0, accounted - sent),
+        copies: 0,
+        alerts: alerts.length,
+        deadLetters: sum("deadLetters"),
+        alertsEqual: undefined,
+        statesEqual: undefined,
+        recoveries: [],
+        disturbed: 0,
+        because
+      } satisfies Told
+    } finally {
+      over = true
+      if (runner.running()) await runner.kill9()
+    }
+  }
+}
