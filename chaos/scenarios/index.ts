@@ -7,12 +7,14 @@ import { brokerGone, delayed, halfOpen, peersApart } from "./links.ts"
 import { clock, diskFull } from "./machine.ts"
 import { freeze, kill, rolling, scale } from "./runners.ts"
 import { settings } from "./settings.ts"
+import { slow } from "./slow.ts"
 import { broker, database, frozenDatabase } from "./stores.ts"
 import { swaps } from "./swaps.ts"
 
 export const scenarios: ReadonlyArray<Scenario> = [
   kill,
   freeze,
+  slow,
   database,
   broker,
   rolling,
@@ -39,12 +41,6 @@ export const scenarios: ReadonlyArray<Scenario> = [
 export const short: ReadonlyArray<string> = ["kill", "freeze", "database"]
 
 export const absent: ReadonlyArray<AbsentScenario> = [
-  {
-    id: "F4",
-    name: "slow",
-    kind: "absent",
-    why: "it needs a cgroup of its own, and p99 of other devices beside it"
-  },
   {
     id: "F12",
     name: "group",
