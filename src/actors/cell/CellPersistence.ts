@@ -12,7 +12,7 @@ import {
   type RecordedCommand
 } from "../../services/state/Checkpoint.ts"
 import { decodeCellState, encodeCellState } from "../../services/state/cellState.ts"
-import { returnDirty, takeDirty } from "../../services/state/columns.ts"
+import { grow, returnDirty, takeDirty } from "../../services/state/columns.ts"
 import { applyRows, BadDelta, encodePage, encodeRows } from "../../services/state/delta.ts"
 import { encodeIdPage, idPagesSince, restoreIdPages } from "../../services/state/idWindow.ts"
 import { type BasePages, makeBasePages, PAGE_ROWS } from "./basePages.ts"
@@ -116,6 +116,8 @@ export const restoreCell = (key: CellKey, plan: StreamPlan, epoch: number) =>
       yield* store.clear(key, epoch)
       return restored
     }
+    grow(core.columns, stored.devices)
+    core.deviceIds.reserve(stored.devices)
     yield* store.pieces(key, (piece) =>
       Effect.try({
         try: () => {

@@ -128,26 +128,34 @@ export const makeEmitter = (
     /** What does not work at the moment, by what it is for: one may go on while another waits. */
     const stuck = new Map<string, string>()
 
-    /** Tries until it works, saying why it doesn't meanwhile. */
+    /** Tries until it works, saying why it doesn't meanwhile; a first try that works, as nearly all do, costs no schedule. */
     const insist = <A>(
       what: string,
       effect: Effect.Effect<A, LogUnavailable | StorageUnavailable | Fenced>
-    ): Effect.Effect<A, Fenced> =>
+    ): Effect.Effect<A, Fenced> => {
       // What was ready when the runner froze waits until it is sure again that the cell is its own.
-      Effect.zipRight(leased, effect).pipe(
-        Effect.tapError((error) =>
-          Effect.suspend(() => {
-            if (error._tag === "Fenced") return Effect.void
-            const first = !stuck.has(what)
-            stuck.set(what, error.message)
-            return first ? Effect.logWarning("alerts are not delivered yet", error.message) : Effect.void
-          })
-        ),
-        Effect.retry({ schedule: again, while: (error) => error._tag !== "Fenced" }),
-        Effect.tap(() => Effect.sync(() => void stuck.delete(what))),
-        // What is left after trying for ever: a newer owner has come.
-        Effect.catchTags({ LogUnavailable: Effect.die, StorageUnavailable: Effect.die })
-      )
+      const attempt = onward(leased, () => effect)
+      return Effect.catchAll(attempt, (error) => {
+        let first: typeof error | undefined = error
+        return Effect.suspend(() => {
+          const failed = first
+          first = undefined
+          return failed === undefined ? attempt : Effect.fail(failed)
+        }).pipe(
+          Effect.tapError((next) => (next._tag === "Fenced" ? Effect.void : say(what, next))),
+          Effect.retry({ schedule: again, while: (next) => next._tag !== "Fenced" }),
+          Effect.tap(() => Effect.sync(() => void stuck.delete(what))),
+          // What is left after trying for ever: a newer owner has come.
+          Effect.catchTags({ LogUnavailable: Effect.die, StorageUnavailable: Effect.die })
+        )
+      })
+    }
+    const say = (what: string, error: { readonly message: string }) =>
+      Effect.suspend(() => {
+        const first = !stuck.has(what)
+        stuck.set(what, error.message)
+        return first ? Effect.logWarning("alerts are not delivered yet", error.message) : Effect.void
+      })
 
     const append = (alerts: ReadonlyArray<Alert>) =>
       log.append(
@@ -168,17 +176,19 @@ export const makeEmitter = (
      * before their end: what it says of them is the same. One that was frozen and wakes up says nothing any more.
      */
     const confirm = (number: number): Effect.Effect<void, Fenced> =>
-      oneAtATime.withPermits(1)(
-        Effect.suspend(() => {
-          if (number <= confirmed) return Effect.void
-          const upTo = offered
-          return Effect.flatMap(insist("owner", store.epoch(key)), (current) => {
-            if (current !== epoch) return new Fenced({ ...key, epoch, current })
-            confirmed = upTo
-            return Effect.void
-          })
-        })
-      )
+      number <= confirmed
+        ? Effect.void
+        : oneAtATime.withPermits(1)(
+            Effect.suspend(() => {
+              if (number <= confirmed) return Effect.void
+              const upTo = offered
+              return Effect.flatMap(insist("owner", store.epoch(key)), (current) => {
+                if (current !== epoch) return new Fenced({ ...key, epoch, current })
+                confirmed = upTo
+                return Effect.void
+              })
+            })
+          )
 
     // A lane for each place: an alert's record doesn't wait until the devices of the alerts before it have written
     // theirs. A lane has something of each of its slices.
@@ -191,7 +201,7 @@ export const makeEmitter = (
       ) => Effect.Effect<unknown, LogUnavailable | StorageUnavailable | Fenced>
     ) =>
       makeLane(end, (slices) =>
-        Effect.zipRight(confirm(slices[slices.length - 1].number), insist(what, send(slices)))
+        onward(confirm(slices[slices.length - 1].number), () => insist(what, send(slices)))
       )
     const alertsOf = (slices: ReadonlyArray<Slice>) => slices.flatMap((slice) => slice.alerts)
     const records = yield* laneOf("records", (slices) => append(alertsOf(slices)))

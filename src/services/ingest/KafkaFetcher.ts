@@ -101,10 +101,10 @@ interface Session {
 
 const nothing = Buffer.alloc(0)
 
-/** Rejects where `promise` is not settled within `millis`. */
-const within = <A>(promise: Promise<A>, millis: number): Promise<A> =>
+/** Rejects where `promise` is not settled within `millis`, saying what there was none of. */
+export const within = <A>(promise: Promise<A>, millis: number, what = "answer"): Promise<A> =>
   new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no answer within ${millis} ms`)), millis)
+    const timer = setTimeout(() => reject(new Error(`no ${what} within ${millis} ms`)), millis)
     promise.then(resolve, reject).finally(() => clearTimeout(timer))
   })
 

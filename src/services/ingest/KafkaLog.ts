@@ -4,11 +4,12 @@ import { Cache, Context, Duration, Effect, Exit, Layer, Redacted, Runtime, Sched
 import type { Admin, LogEntry, Message, Producer, RecordMetadata, SASLOptions } from "kafkajs"
 import { Partitioners } from "kafkajs"
 import { LogUnavailable } from "../../schema/error/IngestError.ts"
+import { onward } from "../runtime/atOnce.ts"
 import type { KafkaSettings } from "../runtime/Settings.ts"
 import { type Appended, EventLog, EventSource, type NewRecord } from "./EventLog.ts"
 import { makeGroupCommit, makePlacement, type PendingAppend, sizeOf } from "./GroupCommit.ts"
 import { connectCluster, type KafkaConnection, makeKafka } from "./KafkaClient.ts"
-import { type FetchReport, makeKafkaFetcher } from "./KafkaFetcher.ts"
+import { type FetchReport, makeKafkaFetcher, within } from "./KafkaFetcher.ts"
 import { openKafkaReader } from "./KafkaReader.ts"
 
 /** Where the brokers are, and every bound of the adapter. */
@@ -242,15 +243,27 @@ const make = (options: KafkaLogOptions) =>
         Effect.tapError(() => Effect.sync(admins.discard))
       )
 
+    const told = new Map<string, { readonly count: number; readonly until: number }>()
     const counts = yield* Cache.makeWith({
       capacity: 10_000,
       lookup: (topic: string) =>
         Effect.map(
           ask(topic, "describe", (admin) => admin.fetchTopicMetadata({ topics: [topic] })),
-          ({ topics }) => topics[0].partitions.length
+          ({ topics }) => {
+            const count = topics[0].partitions.length
+            told.set(topic, { count, until: performance.now() + limits.topicTtlMillis })
+            return count
+          }
         ),
       timeToLive: (exit) => (Exit.isSuccess(exit) ? limits.topicTtlMillis : 0)
     })
+    /** Every append asks: what was told a moment ago is there at once. */
+    const countOf = (topic: string): Effect.Effect<number, LogUnavailable> => {
+      const known = told.get(topic)
+      return known !== undefined && performance.now() < known.until
+        ? Effect.succeed(known.count)
+        : counts.get(topic)
+    }
 
     /** Another runner may have made the topic a moment ago: then it is there before the broker tells of it. */
     const untilTold = <A>(work: Effect.Effect<A, LogUnavailable>) =>
@@ -261,6 +274,16 @@ const make = (options: KafkaLogOptions) =>
         )
       })
 
+    const sendRounds = async (rounds: ReadonlyArray<ReadonlyArray<Chunk>>): Promise<void> => {
+      for (const round of rounds) {
+        await within(
+          producers.get().then((producer) => sendRound(producer, round)),
+          limits.appendTimeoutMillis,
+          "acknowledgement"
+        )
+      }
+    }
+
     /**
      * After a failure the producer is thrown away: its sequence numbers are in doubt, and a later batch that
      * reused one would be taken for a repetition and acknowledged without being stored.
@@ -268,22 +291,8 @@ const make = (options: KafkaLogOptions) =>
     const write = (group: ReadonlyArray<PendingAppend>): Effect.Effect<void> =>
       Effect.gen(function* () {
         const answers = group.map((append) => new Array<Appended>(append.records.length))
-        const exit = yield* Effect.exit(
-          Effect.forEach(
-            planRounds(group, answers, limits.partitionBytesMax),
-            (round) =>
-              Effect.tryPromise({
-                try: () => producers.get().then((producer) => sendRound(producer, round)),
-                catch: detailOf
-              }).pipe(
-                Effect.timeoutFail({
-                  duration: limits.appendTimeoutMillis,
-                  onTimeout: () => `no acknowledgement within ${limits.appendTimeoutMillis} ms`
-                })
-              ),
-            { discard: true }
-          )
-        )
+        const rounds = planRounds(group, answers, limits.partitionBytesMax)
+        const exit = yield* Effect.exit(Effect.tryPromise({ try: () => sendRounds(rounds), catch: detailOf }))
         if (Exit.isSuccess(exit)) {
           group.forEach((append, g) => {
             append.done(Exit.succeed(answers[g]))
@@ -331,9 +340,10 @@ const make = (options: KafkaLogOptions) =>
       append: (topic, records) =>
         records.length === 0
           ? Effect.succeed([])
-          : counts.get(topic).pipe(
-              Effect.flatMap((count) => place(topic, records, count)),
-              Effect.flatMap((places) => commitGroup(topic, records, places))
+          : Effect.suspend(() =>
+              onward(countOf(topic), (count) =>
+                onward(place(topic, records, count), (places) => commitGroup(topic, records, places))
+              )
             ),
       open,
       ping: Effect.asVoid(ask("(all)", "describe", (admin) => admin.describeCluster()))

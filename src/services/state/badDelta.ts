@@ -21,8 +21,9 @@ export const checksum = (buffer: ArrayBufferLike, skip: number): number => {
   return (hash ^ (hash >>> 15)) >>> 0
 }
 
-/** The same bytes at the start of a buffer of their own, so that typed arrays may lie over them. */
-export const aligned = (bytes: Uint8Array): ArrayBuffer => {
+/** The same bytes as a buffer, not to be written to, over which typed arrays may lie: the bytes' own where they fill it. */
+export const aligned = (bytes: Uint8Array): ArrayBufferLike => {
+  if (bytes.byteLength === bytes.buffer.byteLength) return bytes.buffer
   const copy = new Uint8Array(bytes.length)
   copy.set(bytes)
   return copy.buffer

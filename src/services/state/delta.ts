@@ -90,7 +90,7 @@ export const encodePage = (
 }
 
 const readHeader = (
-  buffer: ArrayBuffer,
+  buffer: ArrayBufferLike,
   columns: DeviceColumns
 ): readonly [count: number, idBytes: number] => {
   if (buffer.byteLength < HEADER || (buffer.byteLength & 3) !== 0) {
@@ -130,40 +130,52 @@ const sameBytes = (a: Uint8Array, b: Uint8Array, start: number, end: number): bo
   return true
 }
 
-/** Checks every row against the ids already known, before anything is written. */
-const checkRows = (rows: Int32Array, ids: Uint8Array, interner: ArenaInterner): void => {
+/** Where the ids of a piece's new devices lie; pieces are taken one after the other. */
+let starts = new Int32Array(0)
+let ends = new Int32Array(0)
+let given = new Int32Array(0)
+
+/** Checks every row against the ids already known, before anything is written. Answers how many devices are new. */
+const checkRows = (rows: Int32Array, ids: Uint8Array, interner: ArenaInterner): number => {
+  if (starts.length < rows.length) {
+    starts = new Int32Array(rows.length)
+    ends = new Int32Array(rows.length)
+    given = new Int32Array(rows.length)
+  }
   let at = 0
-  let known = interner.count
   let before = -1
+  let fresh = 0
+  const known = interner.count
   for (let i = 0; i < rows.length; i++) {
     const end = at + 2 + (ids[at] | (ids[at + 1] << 8))
     if (at + 2 > ids.length || end > ids.length) throw new BadDelta(`the id of device row ${rows[i]} is cut`)
     const row = rows[i]
     if (row <= before) throw new BadDelta(`device row ${row} comes after row ${before}`)
-    if (row > known)
-      throw new BadDelta(`device row ${row} comes before row ${known} is known: a piece is missing`)
-    if (row === known) {
-      if (interner.find(ids, at + 2, end) >= 0)
-        throw new BadDelta(`the device of row ${row} is known under another row`)
-      known++
-    } else if (row < interner.count && !sameBytes(interner.bytesOf(row), ids, at + 2, end)) {
+    if (row > known + fresh)
+      throw new BadDelta(`device row ${row} comes before row ${known + fresh} is known: a piece is missing`)
+    if (row >= known) {
+      starts[fresh] = at + 2
+      ends[fresh++] = end
+    } else if (!sameBytes(interner.bytesOf(row), ids, at + 2, end)) {
       throw new BadDelta(`device row ${row} belongs to another device here`)
     }
     before = row
     at = end
   }
   if (at !== ids.length) throw new BadDelta("device rows hold more ids than rows")
+  return fresh
 }
 
 /** Gives the devices that are new their ids, in the order of their rows. */
-const internRows = (rows: Int32Array, ids: Uint8Array, interner: ArenaInterner): void => {
-  let at = 0
-  for (let i = 0; i < rows.length; i++) {
-    const end = at + 2 + (ids[at] | (ids[at + 1] << 8))
-    if (rows[i] >= interner.count && interner.intern(ids, at + 2, end) !== rows[i]) {
-      throw new BadDelta(`the device of row ${rows[i]} comes twice, or no more devices fit`)
+const internFresh = (fresh: number, ids: Uint8Array, interner: ArenaInterner): void => {
+  const known = interner.count
+  interner.internMany(ids, 0, fresh, starts, ends, given)
+  for (let i = 0; i < fresh; i++) {
+    if (given[i] !== known + i) {
+      throw new BadDelta(
+        `the device of row ${known + i} comes twice or is known under another row, or no more devices fit`
+      )
     }
-    at = end
   }
 }
 
@@ -183,8 +195,7 @@ export const applyRows = (
   const words = new Int32Array(buffer)
   const rows = words.subarray(rowsAt(count), rowsAt(count) + count)
   const ids = new Uint8Array(buffer, HEADER + count * rowBytes(columns), idBytes)
-  checkRows(rows, ids, interner)
-  internRows(rows, ids, interner)
+  internFresh(checkRows(rows, ids, interner), ids, interner)
   if (count > 0) addRows(columns, rows[count - 1] + 1)
   const taken = new Uint8Array(count)
   let applied = 0

@@ -28,6 +28,8 @@ export interface ArenaInterner extends Interner {
   readonly serializeEach: (ids: Int32Array) => Uint8Array
   /** Interns what `serialize` wrote. Gives how many strings were read, −1 if the bytes are cut or a string is too long. */
   readonly restore: (bytes: Uint8Array) => number
+  /** Makes room for `count` strings at once, as much as they would have in the end: what grows step by step moves often. */
+  readonly reserve: (count: number) => void
   /** Bytes of memory held. */
   readonly memoryBytes: () => number
 }
@@ -199,11 +201,25 @@ export const makeInterner = (options: InternerOptions = {}): ArenaInterner => {
       arena = grown
       arenaView = new DataView(arena.buffer)
     }
-    if (count + 2 > starts.length) {
-      const grown = new Uint32Array(grownLength(starts.length, count + 2))
-      grown.set(starts)
-      starts = grown
-    }
+    if (count + 2 > starts.length) growStarts(count + 2)
+  }
+
+  const growStarts = (needed: number): void => {
+    const grown = new Uint32Array(grownLength(starts.length, needed))
+    grown.set(starts)
+    starts = grown
+  }
+
+  // Laying out anew visits every string, so the table grows in larger steps than the arena.
+  const growTable = (needed: number): void => {
+    room = grownLength(room, needed, 3)
+    layOut(Math.ceil(room * 1.34))
+  }
+
+  const reserve = (wanted: number): void => {
+    const needed = Math.min(wanted, max)
+    if (needed > room) growTable(needed)
+    if (needed + 1 > starts.length) growStarts(needed + 1)
   }
 
   const internHashed = (bytes: Uint8Array, start: number, end: number, hash: number): number => {
@@ -212,9 +228,7 @@ export const makeInterner = (options: InternerOptions = {}): ArenaInterner => {
     const length = end - start
     if (count >= max || length > INTERNED_BYTES_MAX) return -1
     if (count >= room) {
-      // Laying out anew visits every string, so the table grows in larger steps than the arena.
-      room = grownLength(room, count + 1, 3)
-      layOut(Math.ceil(room * 1.34))
+      growTable(count + 1)
       slot = slotOf(bytes, start, end, hash)
     }
     makeRoom(length)
@@ -305,6 +319,7 @@ export const makeInterner = (options: InternerOptions = {}): ArenaInterner => {
     serialize,
     serializeEach,
     restore,
+    reserve,
     memoryBytes: () => arena.byteLength + starts.byteLength + table.byteLength
   }
 }

@@ -184,6 +184,20 @@ describe("device rows as bytes", () => {
     )
   })
 
+  it("may lie anywhere in memory, and are read where they lie", () => {
+    const bytes = encodePage(filled(4, 2), internerOf(4), 0, 4)
+    const within = new Uint8Array(bytes.length + 3)
+    within.set(bytes, 3)
+    const before = bytes.slice()
+    for (const piece of [bytes, within.subarray(3)]) {
+      const interner = makeInterner()
+      const copy = makeDeviceColumns(plan)
+      expect(applyRows(copy, interner, piece)).toBe(4)
+      expect(encodePage(copy, interner, 0, 4)).toEqual(before)
+    }
+    expect(bytes).toEqual(before)
+  })
+
   it("are refused where the shape, the order or the devices don't fit", () => {
     const columns = filled(4, 2)
     const page = (from: number, to: number) => encodePage(columns, internerOf(4), from, to)
@@ -201,5 +215,11 @@ describe("device rows as bytes", () => {
     expect(() => applyRows(makeDeviceColumns(plan), others, page(1, 4))).not.toThrow()
     const full = makeInterner({ max: 2 })
     expect(() => applyRows(makeDeviceColumns(plan), full, page(0, 4))).toThrow(/no more devices fit/)
+    const twisted = makeInterner()
+    const last = internerOf(4).bytesOf(3)
+    twisted.intern(last, 0, last.length)
+    expect(() => applyRows(makeDeviceColumns(plan), twisted, page(1, 4))).toThrow(
+      /row 3 comes twice or is known under another row/
+    )
   })
 })

@@ -46,6 +46,21 @@ describe("interner", () => {
     }
   })
 
+  it("gives the same ids in the same memory where room was made at once", () => {
+    const names = Array.from({ length: 100_000 }, (_, i) => bytes(`device-${i}`))
+    const grown = makeInterner()
+    const reserved = makeInterner()
+    reserved.intern(names[0], 0, names[0].length)
+    reserved.reserve(names.length)
+    const idsOf = (interner: typeof grown) => names.map((name) => interner.intern(name, 0, name.length))
+    expect(idsOf(grown)).toEqual(names.map((_, id) => id))
+    expect(idsOf(reserved)).toEqual(names.map((_, id) => id))
+    expect(reserved.memoryBytes()).toBe(grown.memoryBytes())
+    const full = makeInterner({ max: 1 })
+    full.reserve(1_000)
+    expect([full.intern(names[0], 0, 8), full.intern(names[1], 0, 8)]).toEqual([0, -1])
+  })
+
   it("answers −1 when full, and for a string too long to store", () => {
     const interner = makeInterner({ max: 2 })
     expect(interner.intern(bytes("a"), 0, 1)).toBe(0)
