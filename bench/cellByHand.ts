@@ -236,7 +236,7 @@ export const sameLoop = (
           } else if (now > longest) {
             if (n < 200) {
               expected = runExpected(n + 1 - now, longest)
-              if (n === 199 && now <= expected) normal = now
+              if (n === 199 && now <= expected) normal = expected
             } else if ((n & 31) === 0) normal = longest + 1
           }
           device.runMax[k] = normal

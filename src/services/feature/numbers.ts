@@ -118,7 +118,7 @@ export const readNumbers = (
           } else if (now > longest) {
             if (young) {
               expected = runExpected(before + 1 - now, longest)
-              if (before === RUN_LEARNING_EVENTS - 1 && now <= expected) normal = now
+              if (before === RUN_LEARNING_EVENTS - 1 && now <= expected) normal = expected
             } else if ((before & 31) === 0) normal = longest + 1
           }
           if (normal !== longest) runMax[cell] = normal
