@@ -13,6 +13,7 @@ import {
   repeatNats,
   withinVariance
 } from "../src/services/feature/fleet.ts"
+import { runExpected } from "../src/services/feature/numbers.ts"
 import { POPULATION_WEIGHT, VARIANCE_WEIGHT } from "../src/services/feature/signals.ts"
 import { defaultConfig } from "../src/services/runtime/Settings.ts"
 import { makeCellState } from "../src/services/state/cellState.ts"
@@ -224,15 +225,25 @@ export const sameLoop = (
           if (length > 0) repeats[k] = device.before[k] === raw ? 1 : 0
           const now = repeats[k] === 1 ? (length < 255 ? length + 1 : 255) : 1
           let normal = longest
-          if (n < 200) {
-            if (now > longest) normal = now
-          } else if (repeats[k] !== 1) {
-            if (length > longest) normal = longest + Math.max(1, (length - longest) >> 2)
-          } else if (now > longest && (n & 31) === 0) normal = longest + 1
+          let expected = 0
+          if (repeats[k] !== 1) {
+            if (length > longest)
+              normal =
+                n < 200 && length <= runExpected(n - length, longest)
+                  ? length
+                  : longest + Math.max(1, (length - longest) >> 2)
+            else if (longest === 0) normal = 1
+          } else if (now > longest) {
+            if (n < 200) {
+              expected = runExpected(n + 1 - now, longest)
+              if (n === 199 && now <= expected) normal = expected
+            } else if ((n & 31) === 0) normal = longest + 1
+          }
           device.runMax[k] = normal
           device.run[k] = now
           device.before[k] = raw
-          if (now > normal) stuck += Math.min(12, (now - normal) * repeatNats(fleet, k))
+          const most = Math.max(normal, expected)
+          if (now > most) stuck += Math.min(12, (now - most) * repeatNats(fleet, k))
         }
         x[k] = value
         rows[at + k] = value

@@ -33,8 +33,11 @@ import { runnerLayer } from "./Runner.ts"
 const WARM_REPORTS = 100
 /** Event time before now at which an endless demo's past begins; it runs faster than the clock. */
 const PAST_MILLIS = 300 * 86_400_000
-/** A demo with an end arrives about now; this much is left for floods, which add events. */
+/** A demo with an end arrives today at the latest; this much is left for floods, which add events. */
 const SLACK_MILLIS = 2 * 3_600_000
+const DAY_MILLIS = 86_400_000
+/** Hour of the day, UTC, at which the simulated past begins: devices follow the day, and a seed is to say all. */
+const START_HOUR_MILLIS = 6 * 3_600_000
 /** Seconds that training may take before anomalies begin all the same. */
 const TRAINING_ALLOWANCE_SECONDS = 6
 /** Mean count of events between two injections. */
@@ -162,7 +165,7 @@ export const demo = (options: DemoOptions, show: (state: DashboardState) => Effe
       const simulated = Simulated.layer(definition.source.topic, {
         seed: options.seed,
         devices: options.devices,
-        startMillis: begun - past,
+        startMillis: begun - past - ((begun - past - START_HOUR_MILLIS) % DAY_MILLIS),
         warmupEvents: warm + Math.ceil(options.eventsPerSecond * TRAINING_ALLOWANCE_SECONDS),
         injectEvery: INJECT_EVERY,
         lengths: { drift: [40, 60] }

@@ -69,12 +69,12 @@ export const tallyAlert = (tally: Tally, alert: Alert, now: number, simulation: 
 const quantile = (sorted: ReadonlyArray<number>, share: number): number =>
   sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]
 
-/** Injected anomalies whose events have all been sent count as injected; one under way counts once it is caught. */
+/** Injected anomalies whose events have all been sent count; one under way may still be caught or missed. */
 export const tallySummary = (tally: Tally, simulation: Simulation) => {
   const byKind: Record<string, { injected: number; caught: number }> = {}
   for (const injection of simulation.injections) {
     const caught = tally.caught.has(injection.id)
-    if (!injection.over && !caught) continue
+    if (!injection.over) continue
     byKind[injection.kind] ??= { injected: 0, caught: 0 }
     byKind[injection.kind].injected++
     if (caught) byKind[injection.kind].caught++

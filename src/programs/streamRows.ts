@@ -9,8 +9,8 @@ import type { StreamPlan } from "../schema/stream/StreamPlan.ts"
 import { defaultFeatures } from "../services/feature/rowLayout.ts"
 import type { PartitionReader } from "../services/ingest/EventLog.ts"
 
-/** Rows that a model is trained on, at most. */
-const ROWS_MAX = 20_000
+/** Rows that a model is fitted to and calibrated by, at most. */
+const ROWS_MAX = 40_000
 /** Events of a device before its rows are trained on: its baseline and windows stand by then. */
 const SETTLED_EVENTS = 40
 

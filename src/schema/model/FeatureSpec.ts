@@ -7,6 +7,7 @@ import { Schema } from "effect"
  *   while it has none.
  * - `residual`: (value − device mean) / device deviation of a signal, clipped to ±20, blended with the
  *   population where the device is young; 0 if missing.
+ * - `drift`: moving average of the last few residuals of a signal, this one included, each clipped to ±4; 0 at first.
  * - `gap`: log(1 + seconds since the device's last event); the population's mean on its first.
  * - `count`: events of the device so far, at most 1000.
  * - `window`: the window's value before this event is added, log(1 + x); the population's mean in a device's
@@ -18,6 +19,7 @@ import { Schema } from "effect"
 export const FeatureSpec = Schema.Union(
   Schema.Struct({ kind: Schema.Literal("value"), field: Schema.String }),
   Schema.Struct({ kind: Schema.Literal("residual"), signal: Schema.String }),
+  Schema.Struct({ kind: Schema.Literal("drift"), signal: Schema.String }),
   Schema.Struct({ kind: Schema.Literal("gap") }),
   Schema.Struct({ kind: Schema.Literal("count") }),
   Schema.Struct({ kind: Schema.Literal("window"), window: Schema.String }),
@@ -35,6 +37,8 @@ export const featureName = (feature: FeatureSpec): string => {
       return feature.field
     case "residual":
       return `${feature.signal} vs own baseline`
+    case "drift":
+      return `${feature.signal} drift`
     case "window":
       return feature.window
     case "stuck":

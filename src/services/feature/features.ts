@@ -317,7 +317,7 @@ const foldEvents = (
 export const makeFold = (options: FoldOptions): Fold => {
   const { plan, resolve, population, energy } = options
   const layout = layOutRow(plan, options.features)
-  const signals = makeSignals(plan, layout.residual, population)
+  const signals = makeSignals(plan, layout.residual, layout.drift, population)
   const S = plan.signals.length
   const N = plan.numbers.length
   const W = plan.windows.length

@@ -5,8 +5,13 @@ import type { StreamPlan } from "../../schema/stream/StreamPlan.ts"
 import { logOnePlus } from "../runtime/logarithm.ts"
 import { countRepeat, repeatNats } from "./fleet.ts"
 
-/** Events in which a run of equal values is taken as normal without more ado. */
+/** Events in which a run of equal values is taken as normal, unless … */
 const RUN_LEARNING_EVENTS = 200
+/** … so many events had come before it, and let expect one as long with a chance of no more than so many nats. */
+const RUN_TELLING_EVENTS = 40
+const RUN_UNUSUAL_NATS = 6
+/** Runs are counted up to here. */
+const RUN_MAX = 255
 /** A run of equal values weighs at most this much. */
 const STUCK_NATS_MAX = 12
 /** Linear numbers are clipped to ± this: their squares must fit 32 bits. */
@@ -46,6 +51,15 @@ export const makeNumbers = (
   toStuck,
   repeats: new Int8Array(plan.numbers.length)
 })
+
+/**
+ * The longest run that `events` events before it, in runs of at most `longest`, let expect: at least events / longest
+ * runs of an exponential length have told its mean, so −log P(run ≥ L) = events / longest · log(1 + L / events) (Lomax).
+ */
+export const runExpected = (events: number, longest: number): number =>
+  events < RUN_TELLING_EVENTS
+    ? RUN_MAX
+    : Math.min(RUN_MAX, events * (Math.exp((RUN_UNUSUAL_NATS * longest) / events) - 1)) | 0
 
 const double = new Float64Array(1)
 const words = new Int32Array(double.buffer)
@@ -91,21 +105,28 @@ export const readNumbers = (
       const longest = runMax[cell]
       let now = length
       let normal = longest
+      let expected = 0
       if (touch !== 0) {
         if (length !== 0) equals = valueHash[cell] === hash ? 1 : 0
-        now = equals === 1 ? (length < 255 ? length + 1 : 255) : 1
+        now = equals === 1 ? (length < RUN_MAX ? length + 1 : RUN_MAX) : 1
         if (touch === 2) {
-          if (young) {
-            if (now > longest) normal = now
-          } else if (equals !== 1) {
-            if (length > longest) normal = longest + Math.max(1, (length - longest) >> 2)
-          } else if (now > longest && (before & 31) === 0) normal = longest + 1
+          if (equals !== 1) {
+            if (length > longest) {
+              const taken = young && length <= runExpected(before - length, longest)
+              normal = taken ? length : longest + Math.max(1, (length - longest) >> 2)
+            } else if (longest === 0) normal = 1
+          } else if (now > longest) {
+            if (young) {
+              expected = runExpected(before + 1 - now, longest)
+              if (before === RUN_LEARNING_EVENTS - 1 && now <= expected) normal = expected
+            } else if ((before & 31) === 0) normal = longest + 1
+          }
           if (normal !== longest) runMax[cell] = normal
         }
         run[cell] = now
         valueHash[cell] = hash
       }
-      beyond = now - normal
+      beyond = now - (normal > expected ? normal : expected)
       if (beyond > 0 && isBoolean[j] === 0) {
         nats = Math.min(STUCK_NATS_MAX, beyond * repeatNats(fleet, j))
         extra += nats

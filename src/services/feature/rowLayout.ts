@@ -10,9 +10,10 @@ export class UnknownFeature extends Error {
 /** Column of the row for each source, −1 where no feature asks for it. */
 export interface RowLayout {
   readonly width: number
-  /** N, S, W, N, C, C. */
+  /** N, S, S, W, N, C, C. */
   readonly value: Int32Array
   readonly residual: Int32Array
+  readonly drift: Int32Array
   readonly window: Int32Array
   readonly stuck: Int32Array
   readonly surprise: Int32Array
@@ -24,12 +25,15 @@ export interface RowLayout {
 }
 
 /**
- * The features that are natural for a stream: each number and its residual, gap, windows, runs, rarities. Not the
- * count: it only grows, and a model would take every old device for strange.
+ * The features that are natural for a stream: each number, its residual and how that has been lately, gap, windows,
+ * runs, rarities. Not the count: it only grows, and a model would take every old device for strange.
  */
 export const defaultFeatures = (plan: StreamPlan): ReadonlyArray<FeatureSpec> => [
   ...plan.numbers.map((column) => ({ kind: "value", field: column.name }) as const),
   ...plan.numbers.map((column) => ({ kind: "residual", signal: column.name }) as const),
+  ...plan.numbers
+    .filter((column) => !column.boolean)
+    .map((column) => ({ kind: "drift", signal: column.name }) as const),
   ...(plan.gap ? [{ kind: "gap" } as const] : []),
   ...plan.windows.flatMap(
     (window) =>
@@ -52,6 +56,7 @@ export const defaultFeatures = (plan: StreamPlan): ReadonlyArray<FeatureSpec> =>
 export const layOutRow = (plan: StreamPlan, features: ReadonlyArray<FeatureSpec>): RowLayout => {
   const value = new Int32Array(plan.numbers.length).fill(-1)
   const residual = new Int32Array(plan.signals.length).fill(-1)
+  const drift = new Int32Array(plan.signals.length).fill(-1)
   const window = new Int32Array(plan.windows.length).fill(-1)
   const stuck = new Int32Array(plan.numbers.length).fill(-1)
   const surprise = new Int32Array(plan.categories.length).fill(-1)
@@ -74,6 +79,8 @@ export const layOutRow = (plan: StreamPlan, features: ReadonlyArray<FeatureSpec>
         return put(value, number(feature.field), column, `the number \`${feature.field}\``)
       case "residual":
         return put(residual, plan.signals.indexOf(feature.signal), column, `the signal \`${feature.signal}\``)
+      case "drift":
+        return put(drift, plan.signals.indexOf(feature.signal), column, `the signal \`${feature.signal}\``)
       case "gap":
         return put(single, 0, column, "the gap")
       case "count":
@@ -94,6 +101,7 @@ export const layOutRow = (plan: StreamPlan, features: ReadonlyArray<FeatureSpec>
     width: features.length,
     value,
     residual,
+    drift,
     window,
     stuck,
     surprise,

@@ -68,15 +68,17 @@ export interface Signals {
   readonly lasts: boolean
   readonly memoryWidth: number
   readonly toResidual: Int32Array
+  readonly toDrift: Int32Array
 }
 
 /**
- * Compiles the signals of a plan. `toResidual`: column of the row for each, −1 for none. Signals that the
+ * Compiles the signals of a plan. `toResidual`, `toDrift`: column of the row for each, −1 for none. Signals that the
  * population doesn't name are held against the cell's own fleet.
  */
 export const makeSignals = (
   plan: StreamPlan,
   toResidual: Int32Array,
+  toDrift: Int32Array,
   population: Population | undefined
 ): Signals => {
   const S = plan.signals.length
@@ -114,7 +116,8 @@ export const makeSignals = (
     takesCourses: plan.lags > 0,
     lasts: plan.lasting,
     memoryWidth: plan.memoryWidth,
-    toResidual
+    toResidual,
+    toDrift
   }
 }
 
@@ -158,7 +161,8 @@ export const scoreSignals = (
   // All that the loop needs as locals. Clipped by Math.min and Math.max: a variable that is now a number worked out,
   // now a constant, is boxed at every turn.
   const { x, expected, squared, weights, popMean, popVariance, driftWeight } = state
-  const { toResidual, popWithin, popBetween, apart, firstWindow, firstCourse, takesCourses, lasts } = state
+  const { toResidual, toDrift, popWithin, popBetween, apart, firstWindow, firstCourse, takesCourses, lasts } =
+    state
   const { mean, variance, drift, memory } = columns
   const S = x.length
   const floor = FLOOR_SHARE
@@ -187,6 +191,7 @@ export const scoreSignals = (
     if (Number.isNaN(value)) {
       squared[k] = 0
       if (toResidual[k] >= 0) rows[row + toResidual[k]] = 0
+      if (toDrift[k] >= 0) rows[row + toDrift[k]] = drift[at] / driftScale
       continue
     }
     const central = popMean[k]
@@ -227,6 +232,7 @@ export const scoreSignals = (
     const moved = Math.max(driftBottom, Math.min(driftTop, sure))
     // To the nearest integer; the offset keeps the truncated number positive.
     const drifted = shifted + (((moved * driftScale - shifted) * 0.125 + 1_024.5) | 0) - 1_024
+    if (toDrift[k] >= 0) rows[row + toDrift[k]] = drifted / driftScale
     squared[k] = sure * sure + drifted * drifted * driftWeight[k]
     if (!learns) continue
     drift[at] = drifted

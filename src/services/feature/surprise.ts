@@ -6,7 +6,8 @@ const TOTAL_MAX = 131_072
 
 /**
  * −log p of a value, nats, before the event is counted. A value seen before has its share; one never seen has
- * the share of events that brought something new (Good 1953), which is high while the cell is young.
+ * the share of events that brought something new (Good 1953), later ones weighing more: where a column's values
+ * have long all been seen, the first events, each of which was new, say nothing of the next.
  */
 export const surpriseOf = (shares: CategoryShares, column: number, id: number): number => {
   const weight = shares.weight[shares.base[column] + id + 1]
@@ -23,9 +24,13 @@ export const surpriseAbove = (shares: CategoryShares, column: number, surprise: 
 /** Counts the event's value. */
 export const countCategory = (shares: CategoryShares, column: number, id: number, surprise: number): void => {
   const slot = shares.base[column] + id + 1
-  if (shares.weight[slot] === 0) shares.novel[column] += 1
+  const isNew = shares.weight[slot] === 0
   shares.weight[slot] += 1
   const total = (shares.total[column] += 1)
+  // An event weighs as many times as events had been counted when it came, so the share of new ones in the first
+  // tenth of the past weighs a hundredth.
+  const novel = shares.novel[column] * (1 - 1 / total) + (isNew ? 2 : 0)
+  shares.novel[column] = novel < total ? novel : total
   shares.usual[column] += Math.max(1 / total, 1e-4) * (surprise - shares.usual[column])
   if (total >= TOTAL_MAX) {
     for (let at = shares.base[column]; at < shares.base[column + 1]; at++) shares.weight[at] *= 0.5

@@ -30,7 +30,7 @@ export const demoStream: typeof StreamDefinition.Encoded = {
   baseline: { halfLife: "1d" },
   model: { name: "demo", alias: "champion" },
   ladder: ["deep", "fast", "baseline", "rules"],
-  alerts: { budget: "1 in 10000 events", quiet: "10m" },
+  alerts: { budget: "1 in 50000 events", quiet: "10m" },
   score: { timeout: "100ms" },
   rules: [{ name: "overheated", when: "event.temperature > 120.0", then: "alert", severity: "critical" }]
 }

@@ -107,6 +107,7 @@ export const modelExplain = (
       case "gap":
       case "window":
         return { feature: name, observed: unscaled(value, true), expected: unscaled(usual, true) }
+      case "drift":
       case "count":
         return { feature: name, observed: value, expected: usual }
     }

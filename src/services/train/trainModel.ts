@@ -33,6 +33,8 @@ export interface TrainOptions {
   readonly grain?: Grain | undefined
   /** `fast`: the prototype mixture alone. `full`: also its fusion with the other members, as step `deep`. */
   readonly energy: "fast" | "full"
+  /** Rows beyond so many are not fitted to: they calibrate, where a small budget asks for many. */
+  readonly fitRowsMax?: number | undefined
   readonly autoencoderSteps: number
   readonly scoreMatchingSteps: number
   readonly signal?: AbortSignal | undefined
@@ -187,7 +189,11 @@ export const trainModel = async (
   const { seed, signal } = options
   const full = options.energy === "full"
   const order = permutation(table.count, makeRandom(seed, 3))
-  const heldBack = Math.max(1, Math.min(HELD_BACK_MAX, Math.floor(table.count / 5)))
+  const heldBack = Math.max(
+    1,
+    Math.min(HELD_BACK_MAX, Math.floor(table.count / 5)),
+    table.count - (options.fitRowsMax ?? table.count)
+  )
   const held = pick(table, order.slice(0, heldBack))
   const fitRows = pick(table, order.slice(heldBack).sort())
   const unsuspected = await trimmed(fitRows, inputs, {

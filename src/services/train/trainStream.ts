@@ -43,14 +43,16 @@ export interface TrainStreamSummary {
 
 const ROWS_MIN = 20
 const PROTOTYPES_MAX = 512
+const FIT_ROWS_MAX = 17_000
 
 /** Least spread of features whose unit is known: deviations for residuals, nats for rarities, logarithms for the rest. */
 const spreadMins: Readonly<Partial<Record<FeatureSpec["kind"], number>>> = {
   residual: 1,
+  drift: 0.5,
   surprise: 1,
   gap: 0.25,
   window: 0.25,
-  stuck: 0.7
+  stuck: 0.35
 }
 
 /** The stage before has scaled numbers, so none takes a logarithm here. */
@@ -87,6 +89,7 @@ export const trainStream = (options: TrainStreamOptions): Effect.Effect<TrainStr
           trim: options.trim ?? trainDefaults.trim,
           grain: plainGrain(options.prototypesMax ?? PROTOTYPES_MAX),
           energy: options.energy ?? "fast",
+          fitRowsMax: FIT_ROWS_MAX,
           signal,
           progress: options.progress
         }),

@@ -347,3 +347,81 @@ describe("what a device learns", () => {
     expect(cell.columns.flags[0] & DeviceFlag.alarmed).toBe(0)
   })
 })
+
+describe("a run of equal values", () => {
+  const plan = planOf({ baseline: { halfLife: "1d" } })
+  /** Nats of the run at each event; `repeats` of the fleet are as seldom as one in a thousand values. */
+  const runOf = (values: ReadonlyArray<number>) => {
+    const cell = makeTestCell(plan, { features: [{ kind: "stuck", field: "a" }] })
+    cell.cell.fleet.compared[0] = 1_000
+    cell.cell.fleet.repeat[0] = 0.001
+    cell.run(values.map((value, i) => ({ device: 0, at: i * 60_000, numbers: [value] })))
+    return Array.from(values.keys(), (i) => Math.round(Math.expm1(cell.folded.rows[i])))
+  }
+  const next = gaussian(41)
+  const noise = (count: number) => Array.from({ length: count }, () => next())
+
+  it("tells of a device whose sixty values all differed, once it is longer than those let expect", () => {
+    const beyond = runOf([...noise(60), ...Array.from({ length: 24 }, () => 1)])
+    // 60 (e^(6/60) − 1) = 6.3
+    expect(beyond.slice(60, 66)).toEqual([0, 0, 0, 0, 0, 0])
+    expect(beyond.slice(66)).toEqual(Array.from({ length: 18 }, (_, i) => i + 1))
+  })
+
+  it("is normal where a device has said nothing else, or too little to tell", () => {
+    expect(Math.max(...runOf(Array.from({ length: 400 }, () => 1)))).toBe(0)
+    expect(Math.max(...runOf([...noise(20), ...Array.from({ length: 150 }, () => 1)]))).toBe(0)
+  })
+
+  it("is normal where it is as long as the device's own runs let expect", () => {
+    const held = (times: number) => noise(20).flatMap((value) => Array.from({ length: times }, () => value))
+    expect(Math.max(...runOf([...held(4), ...Array.from({ length: 16 }, () => 1), ...noise(3)]))).toBe(0)
+  })
+
+  it("that has alarmed moves the longest normal one by a quarter of the way", () => {
+    const beyond = runOf([
+      ...noise(60),
+      ...Array.from({ length: 41 }, () => 1),
+      ...noise(60),
+      2,
+      2,
+      2,
+      2,
+      2,
+      2,
+      2,
+      2,
+      2,
+      2,
+      2,
+      2
+    ])
+    expect(beyond[100]).toBe(35)
+    expect(Math.max(...beyond.slice(101, 161))).toBe(0)
+    expect(Math.max(...beyond.slice(161))).toBeLessThanOrEqual(2)
+  })
+})
+
+describe("a drift", () => {
+  it("is the moving average of residuals, of a missing value the one before", () => {
+    const plan = planOf({ baseline: { halfLife: "1d" } })
+    const population = { a: { mean: 0, variance: 1, within: 1 }, gap: { mean: 4, variance: 1 } }
+    const cell = makeTestCell(plan, { population, features: [{ kind: "drift", signal: "a" }] })
+    const next = gaussian(43)
+    const quiet = Array.from({ length: 500 }, (_, i) => ({ device: 0, at: i * 60_000, numbers: [next()] }))
+    cell.run(quiet)
+    expect(Math.abs(cell.folded.rows[499])).toBeLessThan(1)
+    cell.run([
+      ...Array.from({ length: 30 }, (_, i) => ({
+        device: 0,
+        at: (500 + i) * 60_000,
+        numbers: [3 + next()]
+      })),
+      { device: 0, at: 530 * 60_000 }
+    ])
+    const { rows } = cell.folded
+    expect(rows[29]).toBeGreaterThan(1.5)
+    expect(rows[30]).toBe(rows[29])
+    expect(rows[29]).toBe(cell.columns.drift[0] / 32)
+  })
+})

@@ -26,6 +26,16 @@ describe("surprise", () => {
     expect(surpriseOf(makeCategoryShares([4]), 0, 1)).toBeCloseTo(Math.log(2))
   })
 
+  it("of the unseen grows with the events since the last new value, however many came at first", () => {
+    const shares = makeCategoryShares([1_000])
+    for (let id = 1; id <= 8; id++) count(shares, id)
+    for (let i = 0; i < 25_000; i++) count(shares, 1 + (i % 8))
+    // Eight of 25,000 were new, and none of the last 25,000.
+    expect(surpriseOf(shares, 0, 999)).toBeCloseTo(Math.log(25_009 / 0.5), 1)
+    for (let id = 9; id < 109; id++) count(shares, id)
+    expect(surpriseOf(shares, 0, 999)).toBeCloseTo(Math.log(25_109 / 200), 1)
+  })
+
   it("takes missing and other as values of their own", () => {
     const shares = makeCategoryShares([2])
     count(shares, -1, 50)

@@ -119,7 +119,7 @@ describe("the demo's stream", () => {
     expect(plan.numbers.map((column) => column.name)).toEqual([...simulatedNumbers])
     expect(plan.numbers.map((column) => column.log)).toEqual(isLog)
     expect(plan.windows.map((window) => window.name)).toEqual(["count5m", "bytes15m"])
-    expect(plan.budget).toBe(1e-4)
+    expect(plan.budget).toBe(2e-5)
     expect(plan.quietMillis).toBe(600_000)
   })
 })
