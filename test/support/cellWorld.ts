@@ -42,6 +42,8 @@ export interface Tampering {
   /** Comes before a checkpoint is written. */
   readonly beforeSave?: () => Effect.Effect<void>
   readonly settings?: Partial<RunnerConfig["cell"]>
+  /** From a breaker's opening to its first probe, ms. */
+  readonly probeEvery?: number
 }
 
 export interface CellWorld {
@@ -77,7 +79,12 @@ export const startWorld = async (
   mkdirSync(folder, { recursive: true })
   const plan = planStream(definition)
   const topic = definition.source.topic
-  const settings = worldSettings(tampering.settings)
+  const usual = worldSettings(tampering.settings)
+  const { breakerProbeEvery } = usual.score
+  const settings = {
+    ...usual,
+    score: { ...usual.score, breakerProbeEvery: tampering.probeEvery ?? breakerProbeEvery }
+  }
   const log = Layer.effect(
     EventLog,
     Effect.map(EventLog, (inner) => ({

@@ -19,6 +19,7 @@ import { buryStretch, processSlice } from "./CellSlice.ts"
 import { watchProgress } from "./CellWatch.ts"
 import { makeEmitter } from "./Emitter.ts"
 import { lookForModel, settleModel, wantedModel } from "./ModelInForce.ts"
+import { probeModel } from "./ModelProbe.ts"
 import { makeCellModel } from "./Models.ts"
 import { firstRowFrom } from "./rowSearch.ts"
 import type { SliceContext } from "./SliceContext.ts"
@@ -147,6 +148,7 @@ const loop = (
     const { settings, core } = context
     const { lock } = handle
     const look = lookForModel(handle, context)
+    const probe = probeModel(handle, context)
     const me = {}
     yield* Effect.addFinalizer(() => Effect.sync(() => lock.leave(me)))
     const wait = settings.cell.idleWait
@@ -168,6 +170,8 @@ const loop = (
       if (context.wanted !== undefined) yield* settleModel(handle, context)
       const looking = look()
       if (!isDone(looking)) yield* looking
+      const probing = probe()
+      if (!isDone(probing)) yield* probing
       // What is there already, as most is where much arrives, comes without an effect.
       context.doing = "reading"
       const fetched = reader.fetch(wait)

@@ -148,8 +148,8 @@ export const RunnerConfig = Schema.Struct({
     inlineCostMax: Schema.optionalWith(events, { default: () => 200_000_000 }),
     workerTimeout: millis(1_000),
     breakerFailures: Schema.optionalWith(events, { default: () => 2 }),
-    /** How many batches an open breaker waits before it probes, at least. */
-    breakerProbeBatches: Schema.optionalWith(events, { default: () => 64 })
+    /** From a breaker's opening to its first probe; the wait doubles up to 16 times this with each that fails. */
+    breakerProbeEvery: millis(1_000)
   }),
   device: section({
     /** How long an actor that nobody asks stays in memory. */
