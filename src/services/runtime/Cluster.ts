@@ -117,9 +117,9 @@ const regionStorage = Effect.gen(function* () {
   const getRunners = persistence(membership.read).pipe(
     Effect.map(({ members, slots }) => {
       const list: Array<readonly [Runner.Runner, boolean]> = []
-      for (const { address, incarnation, state } of members) {
+      for (const { able, address, incarnation, state } of members) {
         const displaced = address === membership.address && incarnation !== membership.incarnation
-        list.push([entryOf(address, DEFAULT_GROUP, 1), state === "active" && !displaced])
+        list.push([entryOf(address, DEFAULT_GROUP, 1), state === "active" && able && !displaced])
         if (displaced || state === "dead") continue
         slots.forEach((owner, slot) => {
           if (owner === address) list.push([entryOf(address, groupOf(slot), 0.1 + slot / 1_000), true])

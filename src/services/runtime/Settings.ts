@@ -23,7 +23,9 @@ export const KafkaSettings = Schema.Struct({
       username: Schema.NonEmptyString,
       password: Schema.Redacted(Schema.NonEmptyString)
     })
-  )
+  ),
+  /** How long a runner that starts waits for the brokers. */
+  startTimeout: millis(60_000)
 })
 
 /** Either `url`, or `host`, `database` and `user`; the password may come from a file (`…_PASSWORD_FILE`). */
