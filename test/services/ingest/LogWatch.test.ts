@@ -95,9 +95,10 @@ it.effect("F11 from a second after it was lost where it is asked always, though 
         state.ping = false
         yield* TestClock.adjust("2 seconds")
         expect([health.readiness().ready, reach.held()]).toEqual([false, false])
+        yield* TestClock.adjust("2 seconds")
         state.ping = true
         yield* TestClock.adjust("2 seconds")
-        // The break between two questions counts, once.
+        // A break that was over when somebody asked counts, once.
         expect([health.readiness().ready, reach.held(), reach.held()]).toEqual([true, false, true])
       }),
     true
