@@ -11,26 +11,28 @@ export interface LogReachService {
   readonly held: () => boolean
 }
 
+export const makeLogReach = (): LogReachService => {
+  let away = false
+  let failedSince = false
+  return {
+    answered: () => {
+      away = false
+    },
+    failed: () => {
+      away = true
+      failedSince = true
+    },
+    held: () => {
+      const held = !away && !failedSince
+      failedSince = false
+      return held
+    }
+  }
+}
+
 export class LogReach extends Context.Tag("groundstate/services/runtime/LogReach")<
   LogReach,
   LogReachService
 >() {
-  static readonly layer = Layer.sync(LogReach, () => {
-    let away = false
-    let failedSince = false
-    return {
-      answered: () => {
-        away = false
-      },
-      failed: () => {
-        away = true
-        failedSince = true
-      },
-      held: () => {
-        const held = !away && !failedSince
-        failedSince = false
-        return held
-      }
-    }
-  })
+  static readonly layer = Layer.sync(LogReach, makeLogReach)
 }
