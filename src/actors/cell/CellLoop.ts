@@ -31,7 +31,7 @@ const RETRY_WAIT = "500 millis"
 
 /** How long offsets may take to be committed. */
 const COMMIT_TIMEOUT = "1 second"
-/** How often a cell that waits for its checkpoint looks whether its alerts are delivered. */
+/** A cell that waits longer than this for its checkpoint says so, and looks as often what it waits for. */
 const SLOW_CHECKPOINT = "2 seconds"
 
 /** Everything that ends a run of the loop; the supervisor decides what then. */
@@ -231,21 +231,22 @@ const loop = (
   })
 
 /**
- * A cell that stands still is not to be taken for one with nothing to do: where its checkpoint waits for alerts that
- * can't be delivered, it says so. A checkpoint that is slow is waited for and no more: a database that is away fails it,
- * and one that never ends is a standing still.
+ * A cell that stands still is not to be taken for one with nothing to do: says what a slow checkpoint waits for. A
+ * database that is away fails it; one that never ends is a standing still (`CellWatch`).
  */
 const tellWaiting = <A, E>(handle: CellHandle, context: SliceContext, checkpoint: Effect.Effect<A, E>) => {
   const telling = Effect.suspend(() => {
     const stuck = context.emitter.stuck()
     return stuck === undefined
-      ? handle.resume("alerts-undelivered")
+      ? handle.pause("checkpoint-slow", { message: "the last checkpoint is not stored yet" })
       : handle.pause("alerts-undelivered", { message: stuck })
   })
   return Effect.raceFirst(
     checkpoint,
     Effect.sleep(SLOW_CHECKPOINT).pipe(Effect.zipRight(telling), Effect.forever)
-  ).pipe(Effect.ensuring(handle.resume("alerts-undelivered")))
+  ).pipe(
+    Effect.ensuring(Effect.zipRight(handle.resume("checkpoint-slow"), handle.resume("alerts-undelivered")))
+  )
 }
 
 /** Where in the interval between checkpoints a partition has its own: any number of them lies evenly (golden ratio). */
