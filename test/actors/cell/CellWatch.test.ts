@@ -17,9 +17,13 @@ const definition = Schema.decodeUnknownSync(StreamDefinition)(chaosStream)
 const STALL_MILLIS = 400
 const settings = { stallAfter: STALL_MILLIS }
 const EVENTS = 200
+/** The first of them breaks a rule. */
 const some = (seed: number): ReadonlyArray<Uint8Array> => {
-  const next = makeEvents(seed)
-  return Array.from({ length: EVENTS }, () => new TextEncoder().encode(next().json))
+  const next = makeEvents(seed, { clean: true })
+  return Array.from({ length: EVENTS }, (_, n) => {
+    const event = JSON.parse(next().json)
+    return new TextEncoder().encode(JSON.stringify(n === 0 ? { ...event, load: 700 } : event))
+  })
 }
 
 /** Runs until all events are taken, and answers what was counted as standing still. */
@@ -69,11 +73,11 @@ describe("a cell that does not move", () => {
     let since = 0
     const away = Effect.fail(new StorageUnavailable({ operation: "take alerts", detail: "a failpoint" }))
     const { stalls, status } = await run("waits", {
-      settings: { stallAfter: 4_000, checkpointEvery: 20, checkpointEventsMax: 16, batchEventsMax: 16 },
+      settings: { stallAfter: 3_500, checkpointEvery: 20, checkpointEventsMax: 16, batchEventsMax: 16 },
       beforeAlerts: () =>
         Effect.suspend(() => {
           if (refused === 0) since = performance.now()
-          if (performance.now() - since > 6_500) return Effect.void
+          if (performance.now() - since > 5_000) return Effect.void
           refused++
           return away
         })
