@@ -1,6 +1,6 @@
 // A runner put together: stores, log, cluster, actors, surfaces. What is provided later is released later.
 import { NodeHttpServer } from "@effect/platform-node"
-import { Effect, Layer, Option } from "effect"
+import { Duration, Effect, Layer, Option, Schedule } from "effect"
 import * as Cell from "../actors/cell/Cell.ts"
 import { Models } from "../actors/cell/Models.ts"
 import * as Device from "../actors/device/Device.ts"
@@ -11,6 +11,7 @@ import * as CellWaker from "../actors/singleton/CellWaker.ts"
 import * as IncidentSweep from "../actors/singleton/IncidentSweep.ts"
 import * as MessageReaper from "../actors/singleton/MessageReaper.ts"
 import * as RetentionSweep from "../actors/singleton/RetentionSweep.ts"
+import type { LogUnavailable } from "../schema/error/IngestError.ts"
 import type { StreamDefinition } from "../schema/stream/StreamDefinition.ts"
 import { planStream } from "../schema/stream/StreamPlan.ts"
 import { ALERT_TOPIC } from "../schema/verdict/alertCloudEvent.ts"
@@ -38,6 +39,7 @@ import * as Telemetry from "../services/observe/Telemetry.ts"
 import { Cells } from "../services/runtime/Cells.ts"
 import * as Cluster from "../services/runtime/Cluster.ts"
 import { layerSqlite } from "../services/runtime/Database.ts"
+import { LogReach } from "../services/runtime/LogReach.ts"
 import { Membership, makeIncarnation } from "../services/runtime/Membership.ts"
 import { Ownership } from "../services/runtime/Ownership.ts"
 import * as PeerWatch from "../services/runtime/PeerWatch.ts"
@@ -81,18 +83,35 @@ const upkeep = Layer.scopedDiscard(
   })
 )
 
+/** A broker that is not there yet is waited for, as the database is; one that refuses who asks is not. */
+const awaited = <A>(work: Effect.Effect<A, LogUnavailable>, waitMillis: number) => {
+  const away = ({ detail }: LogUnavailable) => !/sasl|authenti|authori|certificate/i.test(detail)
+  return Effect.tapError(work, (error) =>
+    waitMillis > 0 && away(error)
+      ? Effect.logWarning("the event log is waited for", error.detail)
+      : Effect.void
+  ).pipe(
+    Effect.retry({
+      while: away,
+      schedule: Schedule.spaced("500 millis").pipe(Schedule.upTo(Duration.millis(waitMillis)))
+    })
+  )
+}
+
 /** Makes the topics that are missing, knows every stream by its plan, and hears of partitions that are added. */
-const streamsLayer = (definitions: ReadonlyArray<StreamDefinition>) =>
+const streamsLayer = (settings: RunnerConfig, definitions: ReadonlyArray<StreamDefinition>) =>
   Layer.scoped(
     Streams,
     Effect.gen(function* () {
       const log = yield* EventLog
+      const ensureTopic = (topic: string, wanted: number) =>
+        awaited(log.ensureTopic(topic, wanted), settings.log.kafka?.startTimeout ?? 0)
       for (const topic of [ALERT_TOPIC, "groundstate.deadletters"])
-        yield* log.ensureTopic(topic, OUTPUT_PARTITIONS)
+        yield* ensureTopic(topic, OUTPUT_PARTITIONS)
       const all: Array<{ -readonly [K in keyof ServedStream]: ServedStream[K] }> = []
       for (const definition of definitions) {
         const topic = definition.source.topic
-        const partitions = yield* log.ensureTopic(topic, definition.source.partitions)
+        const partitions = yield* ensureTopic(topic, definition.source.partitions)
         all.push({ definition, plan: planStream(definition), topic, partitions })
       }
       yield* Effect.forEach(
@@ -166,6 +185,7 @@ export const foundation = (settings: RunnerConfig, definitions: ReadonlyArray<St
   const base = Layer.mergeAll(
     Layer.succeed(Settings, settings),
     Health.layer,
+    LogReach.layer,
     Metrics.layer,
     alone(settings) ? AlertFeed.layer : AlertFeed.layerRegion,
     Asks.layer
@@ -187,8 +207,8 @@ export const foundation = (settings: RunnerConfig, definitions: ReadonlyArray<St
       )
     ),
     Layer.provideMerge(clusterLayer(settings)),
-    Layer.provideMerge(streamsLayer(definitions)),
-    Layer.provideMerge(LogWatch.layer),
+    Layer.provideMerge(streamsLayer(settings, definitions)),
+    Layer.provideMerge(LogWatch.layer({ always: settings.log.kind === "kafka" })),
     Layer.provideMerge(logLayer(settings)),
     Layer.provideMerge(Telemetry.layer),
     Layer.provideMerge(base),

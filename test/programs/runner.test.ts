@@ -364,7 +364,7 @@ describe("a runner that can't start says why, and ends with the documented code"
   it("69 where no broker answers", { timeout: 60_000 }, async () => {
     const { code, said } = await fails(
       "broker",
-      { log: { kind: "kafka", kafka: { brokers: ["127.0.0.1:1"] } } },
+      { log: { kind: "kafka", kafka: { brokers: ["127.0.0.1:1"], startTimeout: "500ms" } } },
       [chaosStream]
     )
     expect(code, said).toBe(69)

@@ -114,7 +114,8 @@ describe.skipIf(!kafkaAvailable())("on Kafka", () => {
   const kafka = () => ({
     brokers: broker.brokers as [string, ...Array<string>],
     clientId: "test",
-    tls: false
+    tls: false,
+    startTimeout: 0
   })
   tailSuite(
     "the last events of a topic",

@@ -6,6 +6,7 @@ import * as Cell from "../../src/actors/cell/Cell.ts"
 import { Models } from "../../src/actors/cell/Models.ts"
 import * as DeviceBatches from "../../src/actors/device/DeviceBatches.ts"
 import { ModelRefused } from "../../src/schema/error/ModelError.ts"
+import type { StorageUnavailable } from "../../src/schema/error/StorageError.ts"
 import type { RecordBatch } from "../../src/schema/event/Batch.ts"
 import { CommandId } from "../../src/schema/Ids.ts"
 import { type CellChange, CellProtocol, type CellStatus } from "../../src/schema/protocol/CellProtocol.ts"
@@ -38,10 +39,12 @@ export interface Tampering {
   /** The one model there is. */
   readonly model?: LoadedModel
   /** Comes before devices take alerts. */
-  readonly beforeAlerts?: () => Effect.Effect<void>
+  readonly beforeAlerts?: () => Effect.Effect<void, StorageUnavailable>
   /** Comes before a checkpoint is written. */
   readonly beforeSave?: () => Effect.Effect<void>
   readonly settings?: Partial<RunnerConfig["cell"]>
+  /** From a breaker's opening to its first probe, ms. */
+  readonly probeEvery?: number
 }
 
 export interface CellWorld {
@@ -77,7 +80,12 @@ export const startWorld = async (
   mkdirSync(folder, { recursive: true })
   const plan = planStream(definition)
   const topic = definition.source.topic
-  const settings = worldSettings(tampering.settings)
+  const usual = worldSettings(tampering.settings)
+  const { breakerProbeEvery } = usual.score
+  const settings = {
+    ...usual,
+    score: { ...usual.score, breakerProbeEvery: tampering.probeEvery ?? breakerProbeEvery }
+  }
   const log = Layer.effect(
     EventLog,
     Effect.map(EventLog, (inner) => ({

@@ -3,35 +3,23 @@ import { Effect } from "effect"
 import { type CellChange, CellUnavailable, CommandRefused } from "../../schema/protocol/CellProtocol.ts"
 import type { Step } from "../../schema/stream/StreamDefinition.ts"
 import type { CommandKind } from "../../services/observe/Metrics.ts"
-import { closedBreaker } from "../../services/score/breaker.ts"
+import { closedBreaker, foundOpen } from "../../services/score/breaker.ts"
 import type { RecordedCommand } from "../../services/state/Checkpoint.ts"
 import type { SliceContext } from "./SliceContext.ts"
 
-/** Batches until the first probe of a breaker that a replay found open. */
-const PROBE_AFTER_REPLAY = 16
-
-/** A step of the breaker holds from `offset` on, also in a replay: recorded before its first effect. */
-export const moveBreaker = (
-  context: SliceContext,
-  step: Step,
-  open: boolean,
-  offset: number,
-  reason: string
-) =>
+/** That a rung is left holds from `offset` on, also in a replay: recorded before its first effect. */
+export const openBreaker = (context: SliceContext, step: Step, offset: number, reason: string) =>
   Effect.gen(function* () {
-    const change: CellChange = { _tag: "Breaker", step, open, reason }
-    yield* context.store.record(
-      context.key,
-      context.epoch,
-      `breaker-${step}-${open}-${offset}`,
-      offset,
-      change
-    )
-    applyState(context, change)
-    context.metrics.breaker(context.key.stream, context.key.partition, step, open ? "open" : "closed")
-    yield* Effect.logWarning(open ? `model rung ${step} is left` : `model rung ${step} is used again`).pipe(
-      Effect.annotateLogs({ offset, reason })
-    )
+    const { core, epoch, key, metrics, store } = context
+    yield* store.record(key, epoch, `breaker-${step}-true-${offset}`, offset, {
+      _tag: "Breaker",
+      step,
+      open: true,
+      reason
+    })
+    core.changed = true
+    metrics.breaker(key.stream, key.partition, step, "open")
+    yield* Effect.logWarning(`model rung ${step} is left`).pipe(Effect.annotateLogs({ offset, reason }))
   })
 
 const commandKinds: Readonly<Partial<Record<CellChange["_tag"], CommandKind>>> = {
@@ -175,9 +163,7 @@ const applyState = ({ core }: SliceContext, change: CellChange): void => {
       core.skips.set(change.offset, change)
       return
     case "Breaker":
-      core.breakers[change.step] = change.open
-        ? { ...closedBreaker, state: "open", openings: 1, wait: PROBE_AFTER_REPLAY, reason: change.reason }
-        : closedBreaker
+      core.breakers[change.step] = change.open ? foundOpen(change.reason) : closedBreaker
       return
   }
 }

@@ -63,6 +63,8 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
     const attempts = new Map<number, number>()
     const skips: Array<{ readonly offset: number; readonly attempts: number; readonly detail: string }> = []
 
+    /** Does it wait for something outside that goes on by itself? A checkpoint that never ends does not. */
+    const outside = (): boolean => paused !== undefined && paused !== "checkpoint-slow"
     const lagOf = (): number => (context === undefined ? 0 : Math.max(0, endOffset - context.core.nextOffset))
     /** The furthest that it has come: a run that starts again behind it has not moved before it is there. */
     let furthest = -1
@@ -76,7 +78,7 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
       health.progress(name, {
         lag: lagOf(),
         lastProgressAt,
-        paused: paused !== undefined && paused !== "starting"
+        paused: paused !== "starting" && outside()
       })
       metrics.position({
         stream,
@@ -143,7 +145,8 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
           paused = cause
           pauseDetail = error.message
           report()
-          health.report(component, { ready: false, reason: `${cause}: ${error.message}` })
+          const reason = outside() ? `${cause}: ${error.message}` : null
+          health.report(component, { ready: reason === null, reason })
           if (first)
             events.tell({
               ...place,
@@ -164,8 +167,8 @@ export const makeCellHandle = (served: ServedStream, partition: number) =>
           return Effect.annotateLogs(Effect.logInfo(`cell ${name} goes on`), { cause })
         }),
 
-      /** Has it said what it waits for? */
-      waits: (): boolean => paused !== undefined,
+      /** Has it said what it waits for, and will that come by itself? */
+      waits: outside,
       /** Where the log ends, learned from elsewhere than a fetch. */
       knownEnd: (end: number) => {
         endOffset = Math.max(endOffset, end)

@@ -19,6 +19,7 @@ import { buryStretch, processSlice } from "./CellSlice.ts"
 import { watchProgress } from "./CellWatch.ts"
 import { makeEmitter } from "./Emitter.ts"
 import { lookForModel, settleModel, wantedModel } from "./ModelInForce.ts"
+import { probeModel } from "./ModelProbe.ts"
 import { makeCellModel } from "./Models.ts"
 import { firstRowFrom } from "./rowSearch.ts"
 import type { SliceContext } from "./SliceContext.ts"
@@ -30,7 +31,7 @@ const RETRY_WAIT = "500 millis"
 
 /** How long offsets may take to be committed. */
 const COMMIT_TIMEOUT = "1 second"
-/** A cell that waits longer than this for its checkpoint says so. */
+/** A cell that waits longer than this for its checkpoint says so, and looks as often what it waits for. */
 const SLOW_CHECKPOINT = "2 seconds"
 
 /** Everything that ends a run of the loop; the supervisor decides what then. */
@@ -147,6 +148,7 @@ const loop = (
     const { settings, core } = context
     const { lock } = handle
     const look = lookForModel(handle, context)
+    const probe = probeModel(handle, context)
     const me = {}
     yield* Effect.addFinalizer(() => Effect.sync(() => lock.leave(me)))
     const wait = settings.cell.idleWait
@@ -168,6 +170,8 @@ const loop = (
       if (context.wanted !== undefined) yield* settleModel(handle, context)
       const looking = look()
       if (!isDone(looking)) yield* looking
+      const probing = probe()
+      if (!isDone(probing)) yield* probing
       // What is there already, as most is where much arrives, comes without an effect.
       context.doing = "reading"
       const fetched = reader.fetch(wait)
@@ -226,21 +230,22 @@ const loop = (
     }
   })
 
-/** A cell that stands still is not to be taken for one with nothing to do: says what a slow checkpoint waits for. */
+/**
+ * A cell that stands still is not to be taken for one with nothing to do: says what a slow checkpoint waits for. A
+ * database that is away fails it; one that never ends is a standing still (`CellWatch`).
+ */
 const tellWaiting = <A, E>(handle: CellHandle, context: SliceContext, checkpoint: Effect.Effect<A, E>) => {
   const telling = Effect.suspend(() => {
     const stuck = context.emitter.stuck()
     return stuck === undefined
-      ? handle.pause("database-unavailable", { message: "the last checkpoint is not stored yet" })
+      ? handle.pause("checkpoint-slow", { message: "the last checkpoint is not stored yet" })
       : handle.pause("alerts-undelivered", { message: stuck })
   })
   return Effect.raceFirst(
     checkpoint,
-    Effect.sleep(SLOW_CHECKPOINT).pipe(Effect.zipRight(telling), Effect.zipRight(Effect.never))
+    Effect.sleep(SLOW_CHECKPOINT).pipe(Effect.zipRight(telling), Effect.forever)
   ).pipe(
-    Effect.ensuring(
-      Effect.zipRight(handle.resume("database-unavailable"), handle.resume("alerts-undelivered"))
-    )
+    Effect.ensuring(Effect.zipRight(handle.resume("checkpoint-slow"), handle.resume("alerts-undelivered")))
   )
 }
 

@@ -4,7 +4,7 @@ import { CorruptState } from "../../schema/error/StorageError.ts"
 import type { Step } from "../../schema/stream/StreamDefinition.ts"
 import type { StreamPlan } from "../../schema/stream/StreamPlan.ts"
 import { Settings } from "../../services/runtime/Settings.ts"
-import { closedBreaker } from "../../services/score/breaker.ts"
+import { foundOpen } from "../../services/score/breaker.ts"
 import {
   type CellKey,
   Checkpoint,
@@ -47,9 +47,6 @@ interface Extra {
   readonly open: ReadonlyArray<Step>
   readonly skips: ReadonlyArray<SkippedRecord>
 }
-
-/** Batches until the first probe of a breaker that the last owner left open. */
-const PROBE_AFTER_RESTORE = 16
 
 const extraOf = (core: CellCore): Extra => ({
   model: core.modelDigest,
@@ -105,7 +102,7 @@ export const restoreCell = (key: CellKey, plan: StreamPlan, epoch: number) =>
       core.modelDigest = extra.model
       core.modelAway = extra.away ?? null
       for (const step of extra.open) {
-        core.breakers[step] = { ...closedBreaker, state: "open", openings: 1, wait: PROBE_AFTER_RESTORE }
+        core.breakers[step] = foundOpen("it was open at the last checkpoint")
       }
       core.skips = new Map(extra.skips.map((skip) => [skip.offset, skip]))
     }

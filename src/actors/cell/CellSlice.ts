@@ -7,14 +7,15 @@ import { ASK_HEADER } from "../../schema/protocol/CellProtocol.ts"
 import type { Step } from "../../schema/stream/StreamDefinition.ts"
 import type { Alert } from "../../schema/verdict/Alert.ts"
 import { isDone, onward } from "../../services/runtime/atOnce.ts"
-import { breakerLimits, closedBreaker, failed, passedBy, succeeded } from "../../services/score/breaker.ts"
+import { closedBreaker, failed, succeeded } from "../../services/score/breaker.ts"
 import { chooseRung } from "../../services/score/ladder.ts"
 import { alertOf, verdictOf } from "./alertOf.ts"
-import { moveBreaker } from "./CellCommands.ts"
+import { openBreaker } from "./CellCommands.ts"
 import { letterOf, letterOfStretch } from "./deadLetterOf.ts"
+import { limitsOf } from "./ModelProbe.ts"
 import { PoisonRecord } from "./PoisonRecord.ts"
 import type { SliceContext } from "./SliceContext.ts"
-import { explainAlerts, type StepFailure, scoreByStep } from "./Stages.ts"
+import { explainAlerts, type ModelStep, type StepFailure, scoreByStep } from "./Stages.ts"
 
 type SliceFailure = StorageUnavailable | Fenced
 
@@ -33,7 +34,7 @@ export const processSlice = (
   const started = performance.now()
   const next = guarded(batch, from, to, () => core.take(batch, from, to))
   const scoring = performance.now()
-  return onward(scoreSlice(context, batch.offsets[from]), (step) => {
+  return onward(scoreByRung(context, batch.offsets[from]), (step) => {
     const scoreMillis = performance.now() - scoring
     guarded(batch, from, next, () => core.decide(step))
     return onward(core.alertCount === 0 ? noAlerts : buildAlerts(context, batch, step), (alerts) => {
@@ -111,21 +112,14 @@ const guarded = <A>(batch: RecordBatch, from: number, to: number, run: () => A):
 
 /**
  * Scores the slice by the first healthy rung of the ladder. A batch is tried again until its breaker opens;
- * then the next rung scores it, from a recorded offset on, so that a replay takes the same turn.
+ * then the next rung scores it, from a recorded offset on, so that a replay takes the same turn. `ModelProbe` finds out
+ * when the rung is well again.
  */
-const scoreSlice = (context: SliceContext, offset: number): Effect.Effect<Step, SliceFailure> => {
-  const { core } = context
-  if (offset >= context.replayUntil && core.count > 0) {
-    const { breakers } = core
-    for (const step in breakers) {
-      const breaker = breakers[step as Step]
-      if (breaker !== undefined) breakers[step as Step] = passedBy(breaker, offset)
-    }
-  }
-  return scoreByRung(context, offset)
-}
-
-const scoreByRung = (context: SliceContext, offset: number): Effect.Effect<Step, SliceFailure> => {
+const scoreByRung = (
+  context: SliceContext,
+  offset: number,
+  begun = performance.now()
+): Effect.Effect<Step, SliceFailure> => {
   const { core } = context
   const loaded = context.model.current()
   const { step } = chooseRung(core.plan.ladder, loaded?.steps ?? [], core.breakers, core.staging.declared)
@@ -133,41 +127,53 @@ const scoreByRung = (context: SliceContext, offset: number): Effect.Effect<Step,
     return Effect.succeed(step)
   }
   const tried = scoreByStep(core, loaded, step)
-  const passed = () => passedStep(context, step, offset)
-  if (isDone(tried)) return passed()
+  const passed = (): Step => {
+    passedStep(context, step)
+    return step
+  }
+  if (isDone(tried)) return Effect.succeed(passed())
   return Effect.matchEffect(tried, {
-    onSuccess: passed,
+    onSuccess: () => Effect.succeed(passed()),
     onFailure: (failure: StepFailure) =>
-      Effect.flatMap(missedStep(context, failure, offset), () => scoreByRung(context, offset))
+      Effect.flatMap(
+        mayHaveScored(context, failure, offset, performance.now() - begun)
+          ? Effect.sleep(AGAIN_WAIT)
+          : missedStep(context, failure, offset),
+        () => scoreByRung(context, offset, begun)
+      )
   })
 }
+
+/** Between two tries of a batch that the owner before may have scored. */
+const AGAIN_WAIT = "500 millis"
+/** No longer, so that the cell does not count as one that stands still. */
+const AGAIN_MILLIS = 20_000
+
+/**
+ * What the owner before may have said by the model is not to be said by another rung because the worker here hangs or
+ * is not there yet: that has nothing to do with the events.
+ */
+const mayHaveScored = (
+  { replayUntil }: SliceContext,
+  { error }: StepFailure,
+  offset: number,
+  millis: number
+): boolean =>
+  offset < replayUntil &&
+  millis < AGAIN_MILLIS &&
+  (error.reason === "timeout" || error.reason === "replacing")
 
 /** The breakers hear that the step has scored; in two stages that of the deep energy only where an event went on to it. */
-const passedStep = (context: SliceContext, step: Step, offset: number): Effect.Effect<Step, SliceFailure> => {
-  const { staging } = context.core
+const passedStep = ({ core }: SliceContext, step: ModelStep): void => {
+  const { breakers, staging } = core
   const both = step === "deep" && staging.declared
-  return onward(countPassed(context, both ? "fast" : step, offset), () =>
-    both && staging.suspected > 0
-      ? onward(countPassed(context, "deep", offset), () => Effect.succeed(step))
-      : Effect.succeed(step)
-  )
+  countPassed(breakers, both ? "fast" : step)
+  if (both && staging.suspected > 0) countPassed(breakers, "deep")
 }
 
-const countPassed = (
-  context: SliceContext,
-  step: Step,
-  offset: number
-): Effect.Effect<void, SliceFailure> => {
-  const { breakers } = context.core
-  const breaker = breakers[step] ?? closedBreaker
-  const next = succeeded(breaker, offset)
-  const moved = next.state !== breaker.state
-  const told = moved ? moveBreaker(context, step, false, offset, "a probe succeeded") : Effect.void
-  return onward(told, () => {
-    // A step of the breaker that was recorded has put its own in place.
-    context.core.breakers[step] = next
-    return Effect.void
-  })
+const countPassed = (breakers: SliceContext["core"]["breakers"], step: ModelStep): void => {
+  const breaker = breakers[step]
+  if (breaker !== undefined) breakers[step] = succeeded(breaker)
 }
 
 const missedStep = (
@@ -175,12 +181,10 @@ const missedStep = (
   { step, error }: StepFailure,
   offset: number
 ): Effect.Effect<void, SliceFailure> => {
-  const { breakerFailures, breakerProbeBatches } = context.settings.score
-  const limits = breakerLimits(breakerFailures, breakerProbeBatches)
   const breaker = context.core.breakers[step] ?? closedBreaker
-  const next = failed(breaker, offset, error.message, limits)
+  const next = failed(breaker, offset, error.message, limitsOf(context), performance.now())
   const moved = next.state !== breaker.state
-  const told = moved ? moveBreaker(context, step, next.state === "open", offset, error.message) : Effect.void
+  const told = moved ? openBreaker(context, step, offset, error.message) : Effect.void
   return Effect.map(told, () => {
     context.core.breakers[step] = next
   })

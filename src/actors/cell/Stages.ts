@@ -5,7 +5,7 @@ import { onward } from "../../services/runtime/atOnce.ts"
 import type { LoadedModel, RowExplanation } from "../../services/score/Scorer.ts"
 import type { CellCore } from "./cellCore.ts"
 
-type ModelStep = "deep" | "fast"
+export type ModelStep = "deep" | "fast"
 
 /** A call to the model failed: the step whose energies were asked for, and why. */
 export interface StepFailure {

@@ -15,6 +15,7 @@ const paused: Readonly<Record<NonNullable<CellStatus["paused"]>, string>> = {
   "log-unavailable": "can't read the event log",
   "database-unavailable": "can't reach the state database",
   "alerts-undelivered": "waits until its alerts are delivered",
+  "checkpoint-slow": "waits until its last checkpoint is stored",
   "model-unavailable": "waits for the model that its last seconds were scored with",
   stopped: "has stopped"
 }
@@ -31,7 +32,7 @@ export const judgeCell = (
   if (status.paused !== null) {
     const detail = status.pauseDetail === null ? "" : `: ${status.pauseDetail}`
     findings.push({
-      weight: status.paused === "starting" ? "degraded" : "failing",
+      weight: status.paused === "starting" || status.paused === "checkpoint-slow" ? "degraded" : "failing",
       reason: `${cell} ${paused[status.paused]}${detail}; ${status.lag} events wait in the log.`
     })
   } else if (status.oldestEventAgeSeconds > LATE_SECONDS) {

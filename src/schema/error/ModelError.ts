@@ -28,7 +28,8 @@ export class ModelRefused extends Schema.TaggedError<ModelRefused>()("ModelRefus
 /** A loaded model failed to score a batch. The cell takes the next rung of its ladder. */
 export class ScorerUnavailable extends Schema.TaggedError<ScorerUnavailable>()("ScorerUnavailable", {
   model: Schema.String,
-  reason: Schema.Literal("timeout", "failed", "non-finite", "closed"),
+  /** `replacing`: its worker was thrown away and the next one is not there yet, which says nothing of the batch. */
+  reason: Schema.Literal("timeout", "failed", "non-finite", "replacing", "closed"),
   detail: Schema.String
 }) {
   override get message() {

@@ -9,12 +9,16 @@ import { Contribution } from "../verdict/Alert.ts"
 import { Verdict } from "../verdict/Verdict.ts"
 import { groupOfCell } from "./slots.ts"
 
-/** Why a cell is not reading, for people; `null` while it reads. */
+/**
+ * Why a cell is not reading, for people; `null` while it reads. `checkpoint-slow`: its last checkpoint is being stored,
+ * and the next one is due; nothing is known to be away.
+ */
 export const PauseCause = Schema.Literal(
   "starting",
   "log-unavailable",
   "database-unavailable",
   "alerts-undelivered",
+  "checkpoint-slow",
   "model-unavailable",
   "stopped"
 )

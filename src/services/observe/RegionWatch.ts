@@ -40,6 +40,18 @@ export const layer = Layer.scopedDiscard(
               detail: "This runner had been given up by others; it has let its cells go and is back."
             })
             break
+          case "LeftOut":
+            events.tell({
+              kind: "rebalanced",
+              detail: `Runner ${news.runner} does not reach the log and others do: it is given no cells until it has reached it for half a minute.`
+            })
+            break
+          case "TakenIn":
+            events.tell({
+              kind: "rebalanced",
+              detail: `Runner ${news.runner} is given cells again: it reaches the log, or nobody else is left.`
+            })
+            break
           case "Rebalanced":
             metrics.rebalanced(news.cells)
             events.tell({

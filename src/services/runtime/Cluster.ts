@@ -62,7 +62,8 @@ export const layerSingle = layerAlone(SqlMessageStorage.layer)
 
 /** How often a runner reads who is there and who has what. */
 const READ_EVERY_MILLIS = 100
-const LOCK_REFRESH_MILLIS = 1_000
+/** Also how long a look at the locks may take: an answer may be half a second away, and another call before it. */
+const LOCK_REFRESH_MILLIS = 2_000
 /** A session that holds locks and says nothing for so long is ended by the database; a peer is usually first. */
 const LOCK_IDLE_MILLIS = 8_000
 const LOCK_CALL_MILLIS = 2_000
@@ -89,14 +90,18 @@ export class HeldSlots extends Context.Tag("groundstate/services/runtime/HeldSlo
  * Locks stay the library's own (PostgreSQL's advisory ones).
  */
 const regionStorage = Effect.gen(function* () {
-  // All of them speak through one session, which takes one statement at a time.
+  // All of them speak through one session, which takes one statement at a time. Where many slots go at once, a look at
+  // the locks waits for one of them, not for all: it has to come in time.
   const library = yield* RunnerStorage.RunnerStorage
   const session = yield* Effect.makeSemaphore(1)
   const inTurn = session.withPermits(1)
+  const releases = yield* Effect.makeSemaphore(1)
   const inner: Pick<RunnerStorage.RunnerStorage["Type"], "acquire" | "refresh" | "release" | "releaseAll"> = {
     acquire: (address, shardIds) => inTurn(library.acquire(address, shardIds)),
-    refresh: (address, shardIds) => inTurn(library.refresh(address, shardIds)),
-    release: (address, shardId) => inTurn(library.release(address, shardId)),
+    // The library's own writes a heartbeat first, which nobody reads here, and then does this: one trip to the database.
+    refresh: (address, shardIds) =>
+      Effect.map(inTurn(library.acquire(address, shardIds)), (held) => [...held]),
+    release: (address, shardId) => releases.withPermits(1)(inTurn(library.release(address, shardId))),
     releaseAll: (address) => inTurn(library.releaseAll(address))
   }
   const membership = yield* Membership
@@ -117,9 +122,9 @@ const regionStorage = Effect.gen(function* () {
   const getRunners = persistence(membership.read).pipe(
     Effect.map(({ members, slots }) => {
       const list: Array<readonly [Runner.Runner, boolean]> = []
-      for (const { address, incarnation, state } of members) {
+      for (const { able, address, incarnation, state } of members) {
         const displaced = address === membership.address && incarnation !== membership.incarnation
-        list.push([entryOf(address, DEFAULT_GROUP, 1), state === "active" && !displaced])
+        list.push([entryOf(address, DEFAULT_GROUP, 1), state === "active" && able && !displaced])
         if (displaced || state === "dead") continue
         slots.forEach((owner, slot) => {
           if (owner === address) list.push([entryOf(address, groupOf(slot), 0.1 + slot / 1_000), true])

@@ -6,6 +6,8 @@ import type { SqlError } from "@effect/sql/SqlError"
 import { Context, Effect, Layer } from "effect"
 import { RegionRefused } from "../../schema/error/StorageError.ts"
 import { SLOTS } from "../../schema/protocol/slots.ts"
+import { ableOf } from "./able.ts"
+import { LogReach } from "./LogReach.ts"
 import { Ownership } from "./Ownership.ts"
 import { Settings } from "./Settings.ts"
 import { Streams } from "./Streams.ts"
@@ -40,12 +42,21 @@ export interface Member {
   readonly startedAt: number
   /** Since it last told that it lives. */
   readonly silentMillis: number
+  /** False where it alone does not reach the log: it is given no cells. */
+  readonly able: boolean
+  /** How long it has not reached the log, and how long it has without a break, by its last beat. */
+  readonly awayMillis: number
+  readonly steadyMillis: number
 }
 
-/** `GaveUp`: this runner found another dead. `CameBack`: others had given this one up. `Rebalanced`: it divided cells anew. */
+/**
+ * `GaveUp`: this runner found another dead. `CameBack`: others had given this one up. `Rebalanced`: it divided cells anew.
+ * `LeftOut` and `TakenIn`: it found that another, or itself, alone does not reach the log, or does again.
+ */
 export type MembershipNews =
   | { readonly _tag: "GaveUp"; readonly runner: string; readonly cause: "refused" | "silent" }
   | { readonly _tag: "CameBack" }
+  | { readonly _tag: "LeftOut" | "TakenIn"; readonly runner: string }
   | { readonly _tag: "Rebalanced"; readonly cells: number }
 
 export interface RegionView {
@@ -66,6 +77,17 @@ interface ViewRow {
   readonly version: string
   readonly started: string | number
   readonly silent: string | number
+  readonly able: string | number
+  readonly away: string | number
+  readonly steady: string | number
+}
+
+interface ReachRow {
+  readonly address: string
+  readonly name: string
+  readonly able: string | number
+  readonly away: string | number
+  readonly steady: string | number
 }
 
 /** A name for the sessions of this process, which others may end by it. */
@@ -76,6 +98,7 @@ const make = (incarnation: string) =>
     const sql = yield* SqlClient.SqlClient
     const settings = yield* Settings
     const streams = yield* Streams
+    const reach = yield* LogReach
     const { host, port } = settings.cluster
     const address = `${host}:${port}`
     const scheme = settings.http.tls === undefined ? "http" : "https"
@@ -89,6 +112,32 @@ const make = (incarnation: string) =>
     const happened: Array<MembershipNews> = []
     const latch = Effect.unsafeMakeLatch(false)
 
+    /** A runner's reach by its own last beat; one of an earlier version tells nothing of it. */
+    const away = sql.literal("CASE WHEN log_since > 0 OR log_at = 0 THEN 0 ELSE beat_at - log_at END")
+    const steady = sql.literal("CASE WHEN log_since > 0 THEN beat_at - log_since ELSE 0 END")
+
+    /** Who is given cells, written down where it changes. */
+    const sift = Effect.gen(function* () {
+      const rows = yield* sql<ReachRow>`SELECT address, name, able, ${away} AS away, ${steady} AS steady
+        FROM region_runner WHERE state = 'active'`
+      const able = ableOf(
+        rows.map((row) => ({
+          address: row.address,
+          able: Number(row.able) === 1,
+          away: Number(row.away),
+          steady: Number(row.steady)
+        }))
+      )
+      const news: Array<MembershipNews> = []
+      for (const { address, name, able: before } of rows) {
+        const is = able.has(address)
+        if (is === (Number(before) === 1)) continue
+        yield* sql`UPDATE region_runner SET able = ${is ? 1 : 0} WHERE address = ${address}`
+        news.push({ _tag: is ? "TakenIn" : "LeftOut", runner: name })
+      }
+      return { able: [...able], news }
+    })
+
     /** One change at a time, and with it the division of the slots among those who are there then. */
     const change = <A, E>(work: Effect.Effect<A, E | SqlError>) =>
       sql
@@ -96,20 +145,14 @@ const make = (incarnation: string) =>
           Effect.gen(function* () {
             yield* sql`SELECT pg_advisory_xact_lock(${CHANGE_LOCK})`
             const answer = yield* work
-            const active = yield* sql<{
-              address: string
-            }>`SELECT address FROM region_runner WHERE state = 'active'`
+            const { able, news } = yield* sift
             const rows = yield* sql<{ slot: string; address: string }>`SELECT slot, address FROM region_slot`
             const current: Array<string | undefined> = Array.from({ length: SLOTS }, () => undefined)
             for (const row of rows) current[Number(row.slot)] = row.address
             const cells = cellsBySlot(
               streams.all.map(({ plan, partitions }) => ({ stream: plan.stream, partitions }))
             )
-            const next = assignSlots(
-              cells,
-              active.map((row) => row.address),
-              current
-            )
+            const next = assignSlots(cells, able, current)
             let moved = 0
             next.forEach((owner, slot) => {
               const before = current[slot]
@@ -122,13 +165,14 @@ const make = (incarnation: string) =>
               yield* sql`INSERT INTO region_slot ${sql.insert(given)}
               ON CONFLICT (slot) DO UPDATE SET address = excluded.address`
             }
-            if (active.length === 0) yield* sql`DELETE FROM region_slot`
-            return { answer, moved }
+            if (able.length === 0) yield* sql`DELETE FROM region_slot`
+            return { answer, moved, news }
           })
         )
         .pipe(
           // Told when it holds.
-          Effect.map(({ answer, moved }) => {
+          Effect.map(({ answer, moved, news }) => {
+            happened.push(...news)
             if (moved > 0) happened.push({ _tag: "Rebalanced", cells: moved })
             return answer
           })
@@ -136,8 +180,8 @@ const make = (incarnation: string) =>
 
     const read = sql<ViewRow>`SELECT -1 AS slot, address, name, incarnation, state, http, version,
         started_at AS started,
-        ${now} - beat_at AS silent FROM region_runner
-      UNION ALL SELECT slot, address, NULL, '', '', '', '', 0, 0 FROM region_slot`.pipe(
+        ${now} - beat_at AS silent, able, ${away} AS away, ${steady} AS steady FROM region_runner
+      UNION ALL SELECT slot, address, NULL, '', '', '', '', 0, 0, 0, 0, 0 FROM region_slot`.pipe(
       Effect.map((rows) => {
         const members: Array<Member> = []
         const slots: Array<string | undefined> = Array.from({ length: SLOTS }, () => undefined)
@@ -152,7 +196,10 @@ const make = (incarnation: string) =>
               http: row.http,
               version: row.version,
               startedAt: Number(row.started),
-              silentMillis: Number(row.silent)
+              silentMillis: Number(row.silent),
+              able: Number(row.able) === 1,
+              awayMillis: Number(row.away),
+              steadyMillis: Number(row.steady)
             })
         }
         view = { members, slots, readAt: performance.now() }
@@ -176,13 +223,17 @@ const make = (incarnation: string) =>
         })
         return yield* refused
       }
-      yield* sql`INSERT INTO region_runner (address, name, incarnation, state, http, log, version, started_at, beat_at)
+      const since = reach.held() ? now : sql.literal("0")
+      yield* sql`INSERT INTO region_runner (address, name, incarnation, state, http, log, version, started_at, beat_at,
+          able, log_at, log_since)
         VALUES (${address}, ${settings.runner}, ${incarnation}, 'active', ${http}, ${settings.log.kind}, ${version},
-          ${now}, ${now})
+          ${now}, ${now}, 1, ${now}, ${since})
         ON CONFLICT (address) DO UPDATE SET name = excluded.name, incarnation = excluded.incarnation,
         state = excluded.state, http = excluded.http, log = excluded.log, version = excluded.version,
-        started_at = excluded.started_at,
-        beat_at = excluded.beat_at`
+        started_at = excluded.started_at, beat_at = excluded.beat_at, log_since = excluded.log_since,
+        able = CASE WHEN region_runner.incarnation = excluded.incarnation THEN region_runner.able ELSE 1 END,
+        log_at = CASE WHEN region_runner.incarnation = excluded.incarnation AND excluded.log_since = 0
+          THEN region_runner.log_at ELSE excluded.log_at END`
       refused = undefined
       if (joined) happened.push({ _tag: "CameBack" })
       joined = true
@@ -192,7 +243,12 @@ const make = (incarnation: string) =>
     /** Tells that this runner lives, and learns what the region takes it for. */
     const beat = Effect.gen(function* () {
       const at = performance.now()
-      const rows = yield* sql<{ state: MemberState }>`UPDATE region_runner SET beat_at = ${now}
+      // One moment for both, so that what it tells of itself fits together.
+      const told = reach.held()
+        ? sql`log_at = moment.at, log_since = CASE WHEN log_since > 0 THEN log_since ELSE moment.at END`
+        : sql`log_since = 0`
+      const rows = yield* sql<{ state: MemberState }>`UPDATE region_runner SET beat_at = moment.at, ${told}
+        FROM (SELECT ${now} AS at) AS moment
         WHERE address = ${address} AND incarnation = ${incarnation} RETURNING state`
       if (rows.length === 0) {
         const taken = yield* sql<{ name: string }>`SELECT name FROM region_runner WHERE address = ${address}`
@@ -242,8 +298,21 @@ const make = (incarnation: string) =>
       giveUp,
       drain,
       leave,
-      /** Divides the slots anew: a stream has more partitions. */
+      /** Divides the slots anew: a stream has more partitions, or `sifts`. */
       rebalance: change(Effect.void),
+      /** Is somebody to be left out that is not, or the other way round, as the region was read last? */
+      sifts: (): boolean => {
+        const active = view.members.filter(({ state }) => state === "active")
+        const able = ableOf(
+          active.map((one) => ({
+            address: one.address,
+            able: one.able,
+            away: one.awayMillis,
+            steady: one.steadyMillis
+          }))
+        )
+        return active.some((one) => able.has(one.address) !== one.able)
+      },
       holds,
       /** Has been in the region once; the first time is the library's to choose. */
       joined: () => joined,

@@ -148,8 +148,8 @@ const make = Effect.gen(function* () {
     const state = yield* membership.beat
     away = false
     heardSince ??= performance.now()
-    if (cells() !== divided && state === "active") {
-      // Cells of partitions that were added lie in slots that have no weight yet.
+    if ((cells() !== divided || membership.sifts()) && state === "active") {
+      // Cells of partitions that were added lie in slots that have no weight yet; or somebody alone does not reach the log.
       const now = cells()
       yield* membership.rebalance
       divided = now

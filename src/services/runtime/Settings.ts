@@ -23,7 +23,9 @@ export const KafkaSettings = Schema.Struct({
       username: Schema.NonEmptyString,
       password: Schema.Redacted(Schema.NonEmptyString)
     })
-  )
+  ),
+  /** How long a runner that starts waits for the brokers. */
+  startTimeout: millis(60_000)
 })
 
 /** Either `url`, or `host`, `database` and `user`; the password may come from a file (`…_PASSWORD_FILE`). */
@@ -148,8 +150,8 @@ export const RunnerConfig = Schema.Struct({
     inlineCostMax: Schema.optionalWith(events, { default: () => 200_000_000 }),
     workerTimeout: millis(1_000),
     breakerFailures: Schema.optionalWith(events, { default: () => 2 }),
-    /** How many batches an open breaker waits before it probes, at least. */
-    breakerProbeBatches: Schema.optionalWith(events, { default: () => 64 })
+    /** From a breaker's opening to its first probe; the wait doubles up to 16 times this with each that fails. */
+    breakerProbeEvery: millis(1_000)
   }),
   device: section({
     /** How long an actor that nobody asks stays in memory. */

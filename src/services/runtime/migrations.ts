@@ -111,5 +111,14 @@ export const migrations: ReadonlyArray<Migration> = [
         seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, runner TEXT NOT NULL, stream TEXT,
         partition_id INTEGER, detail TEXT NOT NULL)`
     ]
+  },
+  {
+    id: 8,
+    name: "runners that reach the log",
+    statements: [
+      `ALTER TABLE region_runner ADD COLUMN able INTEGER NOT NULL DEFAULT 1`,
+      `ALTER TABLE region_runner ADD COLUMN log_at INTEGER NOT NULL DEFAULT 0`,
+      `ALTER TABLE region_runner ADD COLUMN log_since INTEGER NOT NULL DEFAULT 0`
+    ]
   }
 ]

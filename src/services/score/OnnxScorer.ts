@@ -21,6 +21,7 @@ export interface OnnxScorerOptions {
 
 /** A graph may take this long to open in a worker; ONNX Runtime takes about a second for 100 MB. */
 const START_TIMEOUT_MILLIS = 30_000
+const REPLACE_TIMEOUT_MILLIS = 10_000
 /** Golden energies may differ by this much, absolutely up to 1 nat, beyond it relative to the energy. */
 const GOLDEN_TOLERANCE = 1e-4
 
@@ -98,7 +99,8 @@ const openWorker = (bundle: ModelBundle, width: number, probe: Float32Array, tim
     width,
     probe,
     timeoutMillis,
-    startTimeoutMillis: START_TIMEOUT_MILLIS
+    startTimeoutMillis: START_TIMEOUT_MILLIS,
+    replaceTimeoutMillis: REPLACE_TIMEOUT_MILLIS
   })
 
 /** Runs the bundle's golden rows and compares; only the first graph's energies are in the manifest. */

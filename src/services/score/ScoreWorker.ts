@@ -19,6 +19,8 @@ export interface ScoreWorkerOptions {
   /** For one request of up to 1,024 rows, from its turn on. */
   readonly timeoutMillis: number
   readonly startTimeoutMillis: number
+  /** For one that takes the place of another: what fits here has been seen to start. */
+  readonly replaceTimeoutMillis: number
   /** JavaScript of the worker. */
   readonly entry?: URL
 }
@@ -95,57 +97,58 @@ export const makeScoreWorker = (
       })
     }
 
-    const start: Effect.Effect<Running, ModelRefused> = Effect.gen(function* () {
-      const replied = yield* Deferred.make<WorkerReply, string>()
-      const workerData: WorkerStart = {
-        graphs: options.graphs,
-        width,
-        capacity: CAPACITY,
-        rows: memory.rows,
-        energies: memory.energies,
-        probe: options.probe
-      }
-      const running: Running = {
-        worker: new Worker(options.entry ?? builtEntry(), { workerData }),
-        waiting: replied
-      }
-      const settle = (exit: Exit.Exit<WorkerReply, string>) => {
-        const waiting = running.waiting
-        running.waiting = undefined
-        if (waiting !== undefined) Deferred.unsafeDone(waiting, exit)
-      }
-      running.worker.on("message", (message: WorkerReply) => settle(Exit.succeed(message)))
-      const ended = (detail: string) => {
-        if (state.running === running) state.running = undefined
-        settle(Exit.fail(detail))
-      }
-      running.worker.on("error", (cause) => ended(`its worker died (${cause.message})`))
-      running.worker.on("exit", (code) => ended(`its worker ended with code ${code}`))
-      running.worker.unref()
-      const refuse = (detail: string) => {
-        discard(running)
-        return new ModelRefused({ model, reason: "will-not-load", detail })
-      }
-      const first = yield* Deferred.await(replied).pipe(
-        Effect.timeoutFail({
-          duration: options.startTimeoutMillis,
-          onTimeout: () => `its worker did not start within ${options.startTimeoutMillis} ms`
-        }),
-        Effect.mapError(refuse),
-        Effect.onInterrupt(() => Effect.sync(() => discard(running)))
-      )
-      if (first.kind === "ready") return running
-      return yield* refuse(
-        first.kind === "refused" ? first.detail : `its worker said ${first.kind} before it was ready`
-      )
-    })
+    const start = (timeoutMillis: number): Effect.Effect<Running, ModelRefused> =>
+      Effect.gen(function* () {
+        const replied = yield* Deferred.make<WorkerReply, string>()
+        const workerData: WorkerStart = {
+          graphs: options.graphs,
+          width,
+          capacity: CAPACITY,
+          rows: memory.rows,
+          energies: memory.energies,
+          probe: options.probe
+        }
+        const running: Running = {
+          worker: new Worker(options.entry ?? builtEntry(), { workerData }),
+          waiting: replied
+        }
+        const settle = (exit: Exit.Exit<WorkerReply, string>) => {
+          const waiting = running.waiting
+          running.waiting = undefined
+          if (waiting !== undefined) Deferred.unsafeDone(waiting, exit)
+        }
+        running.worker.on("message", (message: WorkerReply) => settle(Exit.succeed(message)))
+        const ended = (detail: string) => {
+          if (state.running === running) state.running = undefined
+          settle(Exit.fail(detail))
+        }
+        running.worker.on("error", (cause) => ended(`its worker died (${cause.message})`))
+        running.worker.on("exit", (code) => ended(`its worker ended with code ${code}`))
+        running.worker.unref()
+        const refuse = (detail: string) => {
+          discard(running)
+          return new ModelRefused({ model, reason: "will-not-load", detail })
+        }
+        const first = yield* Deferred.await(replied).pipe(
+          Effect.timeoutFail({
+            duration: timeoutMillis,
+            onTimeout: () => `its worker did not start within ${timeoutMillis} ms`
+          }),
+          Effect.mapError(refuse),
+          Effect.onInterrupt(() => Effect.sync(() => discard(running)))
+        )
+        if (first.kind === "ready") return running
+        return yield* refuse(
+          first.kind === "refused" ? first.detail : `its worker said ${first.kind} before it was ready`
+        )
+      })
 
     /** Starts a successor in the background, one at a time; a failure is tried again at the next request. */
     const replace = Effect.suspend(() => {
       if (state.starting || state.closed || state.running !== undefined || state.stuck > STUCK_MAX)
         return Effect.void
       state.starting = true
-      return start.pipe(
+      return start(options.replaceTimeoutMillis).pipe(
         Effect.tap((running) =>
           Effect.sync(() => {
             if (state.closed) discard(running)
@@ -170,7 +173,7 @@ export const makeScoreWorker = (
         if (running === undefined) {
           const detail =
             state.stuck > STUCK_MAX ? `${state.stuck} of its workers hang` : "its worker is being replaced"
-          return Effect.zipRight(replace, Effect.fail(unavailable("failed", detail)))
+          return Effect.zipRight(replace, Effect.fail(unavailable("replacing", detail)))
         }
         const waiting = Deferred.unsafeMake<WorkerReply, string>(FiberId.none)
         running.waiting = waiting
@@ -224,7 +227,7 @@ export const makeScoreWorker = (
         if (state.running !== undefined) discard(state.running)
       })
     )
-    state.running = yield* start
+    state.running = yield* start(options.startTimeoutMillis)
 
     return {
       score: (step, rows, count, energies) =>

@@ -10,8 +10,6 @@ export interface PassedRung {
 
 export interface Rung {
   readonly step: Step
-  /** True where this batch is the probe of a half-open breaker. */
-  readonly probe: boolean
   readonly passed: ReadonlyArray<PassedRung>
 }
 
@@ -35,7 +33,7 @@ export const chooseRung = (
     if (needsModel && !available.includes(step)) passed.push({ step, cause: "no-model" })
     else if ((breaker !== undefined && !admits(breaker)) || (first !== undefined && !admits(first)))
       passed.push({ step, cause: "breaker-open" })
-    else return { step, probe: breaker?.state === "half-open", passed }
+    else return { step, passed }
   }
-  return { step: "rules", probe: false, passed }
+  return { step: "rules", passed }
 }

@@ -83,19 +83,23 @@ describe("F24 a model that fails: I10", () => {
   }, async () => {
     const folder = join(root, "breaker")
     let calls = 0
-    // Two tries of one batch fail, which opens the breaker; then the first probe.
-    const model = modelThat(() => (++calls >= 4 && calls <= 6 ? away : Effect.void))
-    const settings = { batchEventsMax: 16 }
-    const world = await startWorld(folder, definition, { model, settings })
+    // Two tries of one batch fail, which opens the breaker; then probes, until the third one goes well.
+    const model = modelThat(() => (++calls >= 4 && calls <= 7 ? away : Effect.void))
+    const tampering = { model, settings: { batchEventsMax: 16 }, probeEvery: 20 }
+    const world = await startWorld(folder, definition, tampering)
     await world.command("use", { _tag: "UseModel", digest: model.digest })
     const events = eventsOf(4, 6_000)
-    for (let at = 0; at < events.length; at += 500) await world.append(events.slice(at, at + 500))
-    const status = await until("the end of the log", async () => {
-      const now = await world.inspect()
-      return now.offset >= 6_000 ? now : undefined
-    })
+    const pass = async (from: number, to: number, breaker: string) => {
+      for (let at = from; at < to; at += 500) await world.append(events.slice(at, at + 500))
+      return until(`the breaker to be ${breaker} at the end of the log`, async () => {
+        const now = await world.inspect()
+        return now.offset >= to && now.breaker === breaker ? now : undefined
+      })
+    }
+    await pass(0, 3_000, "closed")
+    expect(await pass(3_000, 6_000, "closed")).toMatchObject({ path: "fast" })
     await world.stop()
-    expect(status).toMatchObject({ path: "fast", breaker: "closed" })
+    expect(calls).toBeGreaterThan(7)
     const alerts = await alertsOf(folder)
     expect(new Set(alerts.map((event: Told) => event.data.path))).toEqual(new Set(["fast", "baseline"]))
 
@@ -106,6 +110,34 @@ describe("F24 a model that fails: I10", () => {
     expect(await alertsOf(again)).toEqual(alerts)
     const wide = worldSettings({ batchEventsMax: 64 })
     expect((await stateIn(again, wide)).devices).toEqual((await stateIn(folder, wide)).devices)
+  })
+
+  it("is waited for where the owner before may have scored by it, as long as only its worker is away", {
+    timeout: 60_000
+  }, async () => {
+    const folder = join(root, "replayed")
+    const settings = { batchEventsMax: 64, checkpointEvery: 60_000 }
+    const well = modelThat(() => Effect.void)
+    const first = await startWorld(folder, definition, { model: well, settings })
+    await first.command("use", { _tag: "UseModel", digest: well.digest })
+    await first.append(eventsOf(6, 1_000))
+    await until("the end of the log", async () =>
+      (await first.inspect()).offset >= 1_000 ? true : undefined
+    )
+    await first.stop()
+    const alerts = await alertsOf(folder)
+    // The log and the commands, without the checkpoint: all of it is read again.
+    const again = join(root, "replayed-again")
+    await rewind(folder, again, { log: true })
+    let calls = 0
+    const replacing = Effect.fail(
+      new ScorerUnavailable({ model: "flows", reason: "replacing", detail: "a failpoint" })
+    )
+    const hung = modelThat(() => (++calls <= 3 ? replacing : Effect.void))
+    await calm(again, 1_000, { model: hung, settings })
+    expect(calls).toBeGreaterThan(3)
+    expect(await alertsOf(again)).toEqual(alerts)
+    expect(new Set(alerts.map((event: Told) => event.data.path))).toEqual(new Set(["fast"]))
   })
 })
 
@@ -187,8 +219,10 @@ describe("a checkpoint that hangs", () => {
       const now = await world.inspect()
       return now.paused === null ? undefined : now
     })
-    expect(status.paused).toBe("database-unavailable")
+    expect(status.paused).toBe("checkpoint-slow")
     expect(status.pauseDetail).toContain("checkpoint")
+    // Nothing is known to be away: the runner is as ready as it was.
+    expect(world.health.readiness().ready).toBe(true)
     hangs = false
     await world.stop()
     const end = (await readEmbedded(folder, definition.source.topic)).records.length

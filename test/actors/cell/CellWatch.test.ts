@@ -4,6 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, Schema } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
+import { StorageUnavailable } from "../../../src/schema/error/StorageError.ts"
 import { StreamDefinition } from "../../../src/schema/stream/StreamDefinition.ts"
 import { startWorld, type Tampering } from "../../support/cellWorld.ts"
 import { chaosStream, makeEvents } from "../../support/chaosStream.ts"
@@ -16,9 +17,13 @@ const definition = Schema.decodeUnknownSync(StreamDefinition)(chaosStream)
 const STALL_MILLIS = 400
 const settings = { stallAfter: STALL_MILLIS }
 const EVENTS = 200
+/** The first of them breaks a rule. */
 const some = (seed: number): ReadonlyArray<Uint8Array> => {
-  const next = makeEvents(seed)
-  return Array.from({ length: EVENTS }, () => new TextEncoder().encode(next().json))
+  const next = makeEvents(seed, { clean: true })
+  return Array.from({ length: EVENTS }, (_, n) => {
+    const event = JSON.parse(next().json)
+    return new TextEncoder().encode(JSON.stringify(n === 0 ? { ...event, load: 700 } : event))
+  })
 }
 
 /** Runs until all events are taken, and answers what was counted as standing still. */
@@ -62,22 +67,23 @@ describe("a cell that does not move", () => {
   })
 
   it("is left alone where it says what it waits for", async () => {
-    // The slow checkpoint says so after two seconds, long before this cell counts as one that stands still.
-    let released = false
-    let saves = 0
+    // Its devices can't be written, and its checkpoint waits for them: it says so after two seconds, long before it counts
+    // as one that stands still.
+    let refused = 0
+    let since = 0
+    const away = Effect.fail(new StorageUnavailable({ operation: "take alerts", detail: "a failpoint" }))
     const { stalls, status } = await run("waits", {
-      settings: { stallAfter: 4_000, checkpointEvery: 20, checkpointEventsMax: 16, batchEventsMax: 16 },
-      beforeSave: () =>
-        ++saves === 1
-          ? Effect.delay(
-              Effect.sync(() => {
-                released = true
-              }),
-              6_500
-            )
-          : Effect.void
+      settings: { stallAfter: 3_500, checkpointEvery: 20, checkpointEventsMax: 16, batchEventsMax: 16 },
+      beforeAlerts: () =>
+        Effect.suspend(() => {
+          if (refused === 0) since = performance.now()
+          if (performance.now() - since > 5_000) return Effect.void
+          refused++
+          return away
+        })
     })
-    expect([released, stalls, status.epoch]).toEqual([true, [], 1])
+    expect(refused).toBeGreaterThan(1)
+    expect([stalls, status.epoch]).toEqual([[], 1])
   }, 30_000)
 
   it("is not seen where there is nothing to do", async () => {

@@ -5,6 +5,7 @@ import { LogUnavailable } from "../../../src/schema/error/IngestError.ts"
 import { EventLog } from "../../../src/services/ingest/EventLog.ts"
 import * as LogWatch from "../../../src/services/ingest/LogWatch.ts"
 import { Health } from "../../../src/services/observe/Health.ts"
+import { LogReach } from "../../../src/services/runtime/LogReach.ts"
 
 const full = new LogUnavailable({ topic: "flows", operation: "append", detail: "database or disk is full" })
 
@@ -26,18 +27,21 @@ const watched = <A, E>(
   use: (
     log: typeof EventLog.Service,
     health: typeof Health.Service,
-    asked: Effect.Effect<number>
-  ) => Effect.Effect<A, E>
+    asked: Effect.Effect<number>,
+    reach: typeof LogReach.Service
+  ) => Effect.Effect<A, E>,
+  always = false
 ) =>
   Effect.gen(function* () {
     const asked = yield* Ref.make(0)
     return yield* Effect.gen(function* () {
-      return yield* use(yield* EventLog, yield* Health, Ref.get(asked))
+      return yield* use(yield* EventLog, yield* Health, Ref.get(asked), yield* LogReach)
     }).pipe(
       Effect.provide(
-        LogWatch.layer.pipe(
+        LogWatch.layer({ always }).pipe(
           Layer.provide(logOf(state, asked)),
           Layer.provideMerge(Health.layer),
+          Layer.provideMerge(LogReach.layer),
           Layer.provide(Logger.remove(Logger.defaultLogger))
         )
       )
@@ -76,5 +80,27 @@ it.effect("not where the log is there and refused one append", () => {
       expect(yield* asked).toBe(1)
       expect([health.readiness().ready, reasonOf(health)]).toEqual([true, null])
     })
+  )
+})
+
+it.effect("F11 from a second after it was lost where it is asked always, though nobody appends", () => {
+  const state = { append: true, ping: true }
+  return watched(
+    state,
+    (_, health, __, reach) =>
+      Effect.gen(function* () {
+        health.report("cells", { ready: true, reason: null })
+        yield* TestClock.adjust("10 seconds")
+        expect([health.readiness().ready, reach.held()]).toEqual([true, true])
+        state.ping = false
+        yield* TestClock.adjust("2 seconds")
+        expect([health.readiness().ready, reach.held()]).toEqual([false, false])
+        yield* TestClock.adjust("2 seconds")
+        state.ping = true
+        yield* TestClock.adjust("2 seconds")
+        // A break that was over when somebody asked counts, once.
+        expect([health.readiness().ready, reach.held(), reach.held()]).toEqual([true, false, true])
+      }),
+    true
   )
 })

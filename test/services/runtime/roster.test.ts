@@ -17,6 +17,9 @@ const member = (name: string, more: Partial<Member> = {}): Member => ({
   version: "0.1.0",
   startedAt: 5,
   silentMillis: 200,
+  able: true,
+  awayMillis: 0,
+  steadyMillis: 60_000,
   ...more
 })
 

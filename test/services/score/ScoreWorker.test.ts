@@ -30,6 +30,7 @@ const open = (text = script) =>
       probe: new Float32Array(0),
       timeoutMillis: 200,
       startTimeoutMillis: 5_000,
+      replaceTimeoutMillis: 5_000,
       entry: pathToFileURL(file)
     })
   })

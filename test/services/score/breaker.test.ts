@@ -5,68 +5,74 @@ import {
   breakerLimits,
   closedBreaker,
   failed,
-  passedBy,
+  foundOpen,
+  isDue,
+  probeFailed,
+  probing,
   succeeded
 } from "../../../src/services/score/breaker.ts"
 
-const limits = breakerLimits(3, 4)
-const fail = (breaker: Breaker, offset: number) => failed(breaker, offset, "timeout", limits)
+const limits = breakerLimits(3, 1_000)
+const fail = (breaker: Breaker, offset: number, now = 0) => failed(breaker, offset, "timeout", limits, now)
 
-const openAt = (offset: number) => fail(fail(fail(closedBreaker, offset - 2), offset - 1), offset)
-
-/** Batches that go by until the probe. */
-const untilProbe = (breaker: Breaker): readonly [number, Breaker] => {
-  let batches = 0
-  let next = breaker
-  while (next.state === "open") next = passedBy(next, 1_000 + batches++)
-  return [batches, next]
-}
+const openAt = (offset: number, now = 0) =>
+  fail(fail(fail(closedBreaker, offset - 2, now), offset - 1, now), offset, now)
 
 describe("a breaker", () => {
   it("opens at the third failure in a row, with the offset and the reason", () => {
-    const open = openAt(30)
-    expect(open).toEqual({ state: "open", failures: 0, openings: 1, wait: 4, since: 30, reason: "timeout" })
+    const open = openAt(30, 500)
+    expect(open).toEqual({
+      state: "open",
+      failures: 0,
+      openings: 1,
+      probeAt: 1_500,
+      since: 30,
+      reason: "timeout"
+    })
     expect(admits(open)).toBe(false)
+    expect(fail(open, 31)).toBe(open)
   })
 
   it("forgets failures that a good batch interrupts", () => {
     const twice = fail(fail(closedBreaker, 1), 2)
     expect(twice.failures).toBe(2)
-    expect(fail(fail(succeeded(twice, 3), 4), 5).state).toBe("closed")
-    expect(succeeded(closedBreaker, 9)).toBe(closedBreaker)
+    expect(fail(fail(succeeded(twice), 4), 5).state).toBe("closed")
+    expect(succeeded(closedBreaker)).toBe(closedBreaker)
   })
 
-  it("probes after four batches, and closes where the probe goes well", () => {
-    const [batches, half] = untilProbe(openAt(30))
-    expect(batches).toBe(4)
-    expect(half).toMatchObject({ state: "half-open", since: 1_003 })
-    expect(admits(half)).toBe(true)
-    expect(succeeded(half, 1_010)).toEqual({ ...closedBreaker, since: 1_010 })
+  it("is due for a probe after a second, once, and lets no batch through meanwhile", () => {
+    const open = openAt(30, 500)
+    expect(isDue(open, 1_499)).toBe(false)
+    expect(isDue(open, 1_500)).toBe(true)
+    const under = probing(open)
+    expect(under.state).toBe("half-open")
+    expect(isDue(under, 9_000)).toBe(false)
+    expect(admits(under)).toBe(false)
   })
 
-  it("waits twice as long after each probe that fails, up to 64 times", () => {
+  it("waits twice as long after each probe that fails, up to sixteen seconds: a model that is well is back within thirty", () => {
     let breaker = openAt(30)
     const waits: Array<number> = []
-    for (let probe = 0; probe < 9; probe++) {
-      const [batches, half] = untilProbe(breaker)
-      waits.push(batches)
-      breaker = fail(half, 2_000)
+    for (let probe = 0; probe < 7; probe++) {
+      waits.push(breaker.probeAt)
+      breaker = probeFailed(probing(breaker), "timeout", true, limits, 0)
     }
-    expect(waits).toEqual([4, 8, 16, 32, 64, 128, 256, 256, 256])
+    expect(waits).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 16_000, 16_000])
+    expect(breaker).toMatchObject({ state: "open", since: 30 })
   })
 
-  it("takes the same turns for the same batches", () => {
-    const run = () => {
-      let breaker = closedBreaker
-      for (let offset = 0; offset < 500; offset++) {
-        breaker = !admits(breaker)
-          ? passedBy(breaker, offset)
-          : offset % 7 < 4
-            ? fail(breaker, offset)
-            : succeeded(breaker, offset)
-      }
-      return breaker
+  it("learns nothing from a probe while its worker is replaced: the next comes after a second, whatever came before", () => {
+    let breaker = openAt(30)
+    for (let probe = 0; probe < 4; probe++)
+      breaker = probeFailed(probing(breaker), "timeout", true, limits, 0)
+    const { openings } = breaker
+    for (let probe = 0; probe < 50; probe++) {
+      breaker = probeFailed(probing(breaker), "replacing", false, limits, 70_000)
+      expect(breaker).toMatchObject({ state: "open", openings, probeAt: 71_000 })
     }
-    expect(run()).toEqual(run())
+  })
+
+  it("that is found open is due at once", () => {
+    expect(isDue(foundOpen("timeout"), 0)).toBe(true)
   })
 })
