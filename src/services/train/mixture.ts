@@ -101,20 +101,14 @@ export const newness = (
     : byFeature(graph, novel, featuresOf(encoder.novelties), encoder.inputs.length, nats)
 }
 
-/** The sum of what is there. */
-const plus = (graph: GraphBuilder, sum: Expression, more: Expression | undefined): Expression =>
-  more === undefined ? sum : graph.binary("Add", sum, more)
-
 /** Encodes the rows, and the first stage's energy of what that gives, [n, 1]. */
 const firstEnergy = (graph: GraphBuilder, rows: Expression, stage: FirstStage) => {
   const { encoder, mixture } = stage
   const encoded = encodeInGraph(graph, rows, encoder)
   const nats = noveltyNats(encoder, stage.noveltyLeast)
-  const energy = plus(
-    graph,
-    mixtureEnergy(graph, squared(graph, encoded.z), mixture),
-    newness(graph, encoded, encoder, nats, true)
-  )
+  const likelihood = logLikelihood(graph, squared(graph, encoded.z), mixture)
+  const news = newness(graph, encoded, encoder, nats, true)
+  const energy = news === undefined ? graph.unary("Neg", likelihood) : graph.binary("Sub", news, likelihood)
   return { ...encoded, nats, energy }
 }
 
@@ -135,10 +129,10 @@ export const squared = (graph: GraphBuilder, z: Expression): Expression => {
 }
 
 /**
- * [n, 1], nats. |z − c|² is one product of `squared` rows with [c/v; −1/(2v); log w − (d/2) log v − |c|²/(2v)].
+ * [n, 1], nats: the energy's negative. |z − c|² is one product of `squared` rows with [c/v; −1/(2v); log w − (d/2) log v − |c|²/(2v)].
  * Summing over prototypes would be half of the cost and tells rows apart no better (decision 0011).
  */
-export const mixtureEnergy = (graph: GraphBuilder, rows: Expression, mixture: Mixture): Expression => {
+export const logLikelihood = (graph: GraphBuilder, rows: Expression, mixture: Mixture): Expression => {
   const { width, padded } = mixture
   const product = new Float32Array((width + 2) * padded)
   for (let k = 0; k < padded; k++) {
@@ -158,7 +152,7 @@ export const mixtureEnergy = (graph: GraphBuilder, rows: Expression, mixture: Mi
       Math.log(mixture.weights[k]) - (width / 2) * Math.log(v) - squares / (2 * v)
   }
   const logits = graph.matMul(rows, graph.constant(product, [width + 2, padded]))
-  return graph.unary("Neg", graph.reduceLast("ReduceMax", logits))
+  return graph.reduceLast("ReduceMax", logits)
 }
 
 const asRow = (graph: GraphBuilder, column: Expression) => graph.reshape(column, [-1], ["n"])
@@ -248,7 +242,8 @@ export const explainGraph = (stage: FirstStage, median: number): Uint8Array => {
   const rows = graph.input("rows", ["n", inputs])
   const { energy, nats, ...encoded } = firstEnergy(graph, rows, stage)
   const { nearest, shares, expected } = explained(graph, encoded.z, encoder, mixture)
-  const all = plus(graph, shares, newness(graph, encoded, encoder, nats, false))
+  const news = newness(graph, encoded, encoder, nats, false)
+  const all = news === undefined ? shares : graph.binary("Add", shares, news)
   const held = graph.binary("Add", all, graph.constant([SHARE_FLOOR], [1, 1]))
   const total = graph.matMul(held, graph.constant(new Float32Array(inputs).fill(1), [inputs, 1]))
   const above = graph.binary("Sub", energy, graph.constant([median], [1, 1]))
