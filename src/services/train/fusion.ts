@@ -3,7 +3,17 @@
 import { type Curve, fitCurve, nativeCurve, PIECES, surpriseAt } from "./curve.ts"
 import { type Encoder, encodeInGraph, LANES, noveltyNats } from "./encoder.ts"
 import { type Expression, GraphBuilder } from "./graph.ts"
-import { byFeature, costPerRow, explained, logLikelihood, type Mixture, newness, squared } from "./mixture.ts"
+import {
+  byFeature,
+  costPerRow,
+  costs,
+  explained,
+  logLikelihood,
+  type Mixture,
+  newness,
+  shared,
+  squared
+} from "./mixture.ts"
 import { autoencoderCost, residuals } from "./network/autoencoder.ts"
 import { potential, potentialCost, potentialSlope } from "./network/scoreMatching.ts"
 
@@ -179,7 +189,7 @@ const SHARE_FLOOR = 1e-6
 
 /**
  * As `fusedScoreGraph`, with the contributions, expected values and prototype of `Manifest.EnergyGraph`. Each
- * member shares its surprise among the features: the mixtures by squared distance to the nearest prototype, the
+ * member shares its surprise among the features: the mixtures by what each feature costs, the
  * autoencoder by squared residual, score matching by how much of its rise on the way from that prototype is a
  * feature's (slope times difference), novelty by the nats of each feature's. The sum is scaled to the energy above `median`.
  */
@@ -205,9 +215,9 @@ export const fusedExplainGraph = (
   const ones = graph.constant(new Float32Array(inputs).fill(1), [inputs, 1])
   const floor = graph.constant([SHARE_FLOOR], [1, 1])
   const novelty = newness(graph, encoded, encoder, noveltyNats(encoder, 0), false)
-  const shared = [
-    near.shares,
-    near.shares,
+  const parts = [
+    costs(graph, z, encoder, mixture),
+    costs(graph, z, encoder, members.trusting),
     byFeature(graph, errors, owners, inputs),
     byFeature(graph, rise, owners, inputs),
     ...(novelty === undefined ? [] : [novelty])
@@ -218,9 +228,8 @@ export const fusedExplainGraph = (
       return graph.binary("Mul", held, graph.binary("Div", of, graph.matMul(held, ones)))
     })
     .reduce((sum, one) => graph.binary("Add", sum, one))
-  const held = graph.binary("Add", shared, floor)
   const above = graph.binary("Sub", energy, graph.constant([median], [1, 1]))
-  const contributions = graph.binary("Mul", held, graph.binary("Div", above, graph.matMul(held, ones)))
+  const contributions = shared(graph, above, parts)
   return graph.serialize("explain", [
     graph.output("energy", graph.reshape(energy, [-1], ["n"])),
     graph.output("contributions", contributions),
