@@ -4,8 +4,8 @@ import { type NativeSession, openNative } from "./nativeSession.ts"
 
 /** Rows given to one run: the products of a run then stay in the second-level cache. */
 export const RUN_ROWS = 1024
-/** Rows explained by one run: each is compared with every prototype feature by feature. */
-const EXPLAIN_ROWS = 16
+/** Rows explained by one run: each is compared with every prototype column by column, which then stays in that cache too. */
+const EXPLAIN_ROWS = 4
 
 /**
  * How rows must be given to a graph for equal bits: in any number, in multiples of 16 (kernels then have no
