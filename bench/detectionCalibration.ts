@@ -1,16 +1,15 @@
-// Do p-values hold, and do reasons name what is odd? Normal rows in two random halves: one trains, the other is judged.
+// Do p-values hold, and do reasons name what is odd? Where training and test rows are exchangeable, the test's normal
+// rows tell, by the same model that is judged by the labelled ones.
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { measureReasons, type Reasons } from "./detectionReasons.ts"
-import { type NormalHalves, normalHalves } from "./detectionSets.ts"
+import type { LabelledSet } from "./detectionSets.ts"
 import { falseAlarmInterval } from "./falseAlarms.ts"
-import { groundstate, say } from "./program.ts"
+import { groundstate } from "./program.ts"
 
 const SHARES = [0.01, 0.001]
 
-export interface FalseAlarms {
-  readonly set: string
-  readonly seed: number
+export interface Trust {
   readonly calibrationRows: number
   readonly freshRows: number
   /** At 1 % and at 0.1 %: alarms, and the fewest and most that 99 of 100 valid models would give. */
@@ -23,22 +22,24 @@ export interface FalseAlarms {
   readonly reasons: Reasons
 }
 
-const count = async (
-  set: NormalHalves,
+/** The test's normal rows, without their label. */
+const normalsOf = ({ test }: LabelledSet): string => {
+  const [header, ...lines] = test.trim().split("\n")
+  const unlabelled = (line: string) => line.slice(0, line.lastIndexOf(","))
+  return `${[header, ...lines.filter((line) => line.endsWith(",0"))].map(unlabelled).join("\n")}\n`
+}
+
+/** `model`: trained on the set's training rows, of which the test's normal rows are no different. */
+export const measureTrust = async (
+  set: LabelledSet,
   seed: number,
-  folder: string,
-  flags: ReadonlyArray<string>
-): Promise<FalseAlarms> => {
-  const [train, test, model, scores] = ["train.csv", "test.csv", "model", "scores.csv"].map((name) =>
-    join(folder, name)
-  )
-  writeFileSync(train, set.train)
-  writeFileSync(test, set.test)
-  await groundstate(
-    ...["train", "--input", train, "--output", model, "--seed", String(seed), "-o", "json"],
-    ...flags
-  )
-  await groundstate("score", "--model", model, "--input", test, "--output", scores, "-o", "json")
+  model: string,
+  folder: string
+): Promise<Trust> => {
+  const [input, scores] = ["normals.csv", "scores.csv"].map((name) => join(folder, name))
+  const normals = normalsOf(set)
+  writeFileSync(input, normals)
+  await groundstate("score", "--model", model, "--input", input, "--output", scores, "-o", "json")
   const manifest = JSON.parse(readFileSync(join(model, "manifest.json"), "utf8")) as {
     readonly graphs: ReadonlyArray<{ readonly calibration: { readonly energies: ReadonlyArray<number> } }>
   }
@@ -49,11 +50,9 @@ const count = async (
     .slice(1)
     .map((line) => Number(line.split(",")[3]))
   return {
-    set: set.name,
-    seed,
     calibrationRows,
     freshRows: pvalues.length,
-    reasons: await measureReasons(set.test, model, folder, seed),
+    reasons: await measureReasons(normals, model, folder, seed),
     at: SHARES.map((share) => ({
       share,
       alarms: pvalues.filter((p) => p <= share).length,
@@ -62,7 +61,32 @@ const count = async (
   }
 }
 
-const lineOf = ({ set, seed, calibrationRows, freshRows, at, reasons }: FalseAlarms): string =>
+/** A set by one seed, as far as it is reported here. */
+export interface Trusted {
+  readonly set: string
+  readonly seed: number
+  readonly trust?: Trust | undefined
+}
+
+/** A line for each set and a summary; undefined where nothing was measured. */
+export const reportTrust = (judged: ReadonlyArray<Trusted>): string | undefined => {
+  const measured = judged.flatMap(({ set, seed, trust }) =>
+    trust === undefined ? [] : [{ set, seed, ...trust }]
+  )
+  if (measured.length === 0) return undefined
+  const checks = measured.flatMap(({ at }) => at)
+  const passed = checks.filter(({ alarms, low, high }) => alarms >= low && alarms <= high).length
+  const many = checks.filter(({ alarms, high }) => alarms > high).length
+  const named = measured.filter(({ reasons }) => Math.min(reasons.one, reasons.two) >= 0.9).length
+  return [
+    "calibration: rows that calibrate, fresh normal rows, false alarms at p ≤ 1 % and at p ≤ 0.1 % with the 99 % interval",
+    ...measured.map(lineOf),
+    `a moved feature is among the first two reasons in nine of ten rows or more: ${named} of ${measured.length}`,
+    `${passed} of ${checks.length} checks pass, ${many} have too many false alarms; one in a hundred fails by chance`
+  ].join("\n")
+}
+
+const lineOf = ({ set, seed, calibrationRows, freshRows, at, reasons }: Trust & Trusted): string =>
   [
     `  ${`${set} ${seed}`.padEnd(22)}${String(calibrationRows).padStart(6)}${String(freshRows).padStart(7)}`,
     ...at.map(({ alarms, low, high }) => {
@@ -72,38 +96,3 @@ const lineOf = ({ set, seed, calibrationRows, freshRows, at, reasons }: FalseAla
     }),
     `  named ${(100 * reasons.one).toFixed(0)} % of one moved, ${(100 * reasons.two).toFixed(0)} % of two`
   ].join("")
-
-/** Counts false alarms on every set; prints a line for each and a summary at the end. */
-export const measureFalseAlarms = async (options: {
-  readonly seeds: ReadonlyArray<number>
-  readonly only: ReadonlyArray<string> | undefined
-  readonly folder: string
-  /** Given to `train` as well. */
-  readonly flags: ReadonlyArray<string>
-}): Promise<ReadonlyArray<FalseAlarms>> => {
-  const all: Array<FalseAlarms> = []
-  for (const seed of options.seeds) {
-    for (const set of normalHalves(seed, options.only)) {
-      const one = await count(set, seed, options.folder, options.flags)
-      say(lineOf(one))
-      all.push(one)
-    }
-  }
-  if (all.length === 0) {
-    say("calibration skipped: ../shared/data is absent, or has no such set")
-    return all
-  }
-  const checks = all.flatMap(({ at }) => at)
-  const passed = checks.filter(({ alarms, low, high }) => alarms >= low && alarms <= high).length
-  const many = checks.filter(({ alarms, high }) => alarms > high).length
-  process.stdout.write(
-    [
-      "calibration: rows that calibrate, fresh normal rows, false alarms at p ≤ 1 % and at p ≤ 0.1 % with the 99 % interval",
-      ...all.map(lineOf),
-      `a moved feature is among the first two reasons in nine of ten rows or more: ${all.filter(({ reasons }) => Math.min(reasons.one, reasons.two) >= 0.9).length} of ${all.length}`,
-      `${passed} of ${checks.length} checks pass, ${many} have too many false alarms; one in a hundred fails by chance`,
-      ""
-    ].join("\n")
-  )
-  return all
-}

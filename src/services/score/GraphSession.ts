@@ -4,6 +4,8 @@ import { type NativeSession, openNative } from "./nativeSession.ts"
 
 /** Rows given to one run: the products of a run then stay in the second-level cache. */
 export const RUN_ROWS = 1024
+/** Rows explained by one run: each is compared with every prototype column by column, which then stays in that cache too. */
+const EXPLAIN_ROWS = 4
 
 /**
  * How rows must be given to a graph for equal bits: in any number, in multiples of 16 (kernels then have no
@@ -77,8 +79,8 @@ export class GraphSession {
       expected: new Float32Array(count * width),
       prototype: new Int32Array(count)
     }
-    for (let from = 0; from < count; from += RUN_ROWS) {
-      const size = Math.min(RUN_ROWS, count - from)
+    for (let from = 0; from < count; from += EXPLAIN_ROWS) {
+      const size = Math.min(EXPLAIN_ROWS, count - from)
       const answer = this.session.run({ rows: this.tensor(rows, from, size) })
       out.energy.set(answer["energy"].data as Float32Array, from)
       out.contributions.set(answer["contributions"].data as Float32Array, from * width)

@@ -14,8 +14,7 @@ interface BindingSession {
   ): void
   run(
     feeds: Readonly<Record<string, OnnxValue>>,
-    fetches: Readonly<Record<string, null>>,
-    options: object
+    fetches: Readonly<Record<string, null>>
   ): Record<string, Tensor>
   dispose(): void
 }
@@ -24,8 +23,6 @@ interface Native {
   readonly binding?: { readonly InferenceSession?: new () => BindingSession }
   readonly initOrt?: () => void
 }
-
-const none = {}
 
 /** What a graph runs with: every output, no options. */
 export interface NativeSession {
@@ -44,5 +41,5 @@ export const openNative = (graph: Uint8Array, options: InferenceSession.SessionO
   const session = new binding.InferenceSession()
   session.loadModel(graph.buffer, graph.byteOffset, graph.byteLength, options)
   const fetches = Object.fromEntries(session.outputMetadata.map(({ name }) => [name, null]))
-  return { run: (feeds) => session.run(feeds, fetches, none), dispose: () => session.dispose() }
+  return { run: (feeds) => session.run(feeds, fetches), dispose: () => session.dispose() }
 }

@@ -3,7 +3,17 @@
 import { type Curve, fitCurve, nativeCurve, PIECES, surpriseAt } from "./curve.ts"
 import { type Encoder, encodeInGraph, LANES, noveltyNats } from "./encoder.ts"
 import { type Expression, GraphBuilder } from "./graph.ts"
-import { byFeature, costPerRow, explained, type Mixture, mixtureEnergy, newness, squared } from "./mixture.ts"
+import {
+  byFeature,
+  costPerRow,
+  costs,
+  explained,
+  logLikelihood,
+  type Mixture,
+  newness,
+  shared,
+  squared
+} from "./mixture.ts"
 import { autoencoderCost, residuals } from "./network/autoencoder.ts"
 import { potential, potentialCost, potentialSlope } from "./network/scoreMatching.ts"
 
@@ -20,6 +30,8 @@ export interface Members {
 export const MEMBERS = 5
 /** The last member: nats already, see `Encoder.novelties`. */
 const NOVELTY = 4
+/** What a member's value in the graph is times its energy: of the mixtures it has the likelihood, a node less each. */
+const SIGNS = [-1, -1, 1, 1, 1] as const
 
 /** So many columns are for the networks to tell more of than prototypes, which then leave gaps. */
 const NETWORK_COLUMNS = 8
@@ -39,7 +51,8 @@ export interface WeightedCurve extends Curve {
   readonly weight: number
 }
 
-const memberEnergies = (graph: GraphBuilder, rows: Expression, members: Members) => {
+/** `values` [n, 5]: the members' energies times `SIGNS`. */
+const memberValues = (graph: GraphBuilder, rows: Expression, members: Members) => {
   const { encoder } = members
   const encoded = encodeInGraph(graph, rows, encoder)
   const { z } = encoded
@@ -48,17 +61,17 @@ const memberEnergies = (graph: GraphBuilder, rows: Expression, members: Members)
   const ones = graph.constant(new Float32Array(width).fill(1), [width, 1])
   const near = squared(graph, z)
   const none = () => graph.matMul(z, graph.constant(new Float32Array(width), [width, 1]))
-  const energies = graph.concat(
+  const values = graph.concat(
     [
-      mixtureEnergy(graph, near, members.mixture),
-      mixtureEnergy(graph, near, members.trusting),
+      logLikelihood(graph, near, members.mixture),
+      logLikelihood(graph, near, members.trusting),
       graph.matMul(errors, ones),
       potential(graph, z, members.scoreMatching),
       newness(graph, encoded, encoder, noveltyNats(encoder, 0), true) ?? none()
     ],
     1
   )
-  return { ...encoded, errors, energies }
+  return { ...encoded, errors, values }
 }
 
 /**
@@ -68,16 +81,18 @@ const memberEnergies = (graph: GraphBuilder, rows: Expression, members: Members)
 export const membersGraph = (members: Members): Uint8Array => {
   const graph = new GraphBuilder()
   const rows = graph.input("rows", ["n", members.encoder.inputs.length])
-  return graph.serialize("members", [graph.output("energies", memberEnergies(graph, rows, members).energies)])
+  const { values } = memberValues(graph, rows, members)
+  const energies = graph.binary("Mul", values, graph.constant(SIGNS, [1, MEMBERS]))
+  return graph.serialize("members", [graph.output("energies", energies)])
 }
 
 /**
- * energies [n, 5] → weighted surprises [n, 5], or their sum [n, 1]; see `Curve`. How far each piece is reached is
+ * values [n, 5] → weighted surprises [n, 5], or their sum [n, 1]; see `Curve`. How far each piece is reached is
  * one product; a rounding error there is worth what the energy's own is.
  */
 const surprises = (
   graph: GraphBuilder,
-  energies: Expression,
+  values: Expression,
   curves: ReadonlyArray<WeightedCurve>,
   summed: boolean
 ): Expression => {
@@ -93,18 +108,18 @@ const surprises = (
   curves.forEach((curve, member) => {
     const column = summed ? 0 : member
     for (let piece = 0; piece < curve.starts.length; piece++, at++) {
-      slopes[member * pieces + at] = 1 / curve.widths[piece]
+      slopes[member * pieces + at] = SIGNS[member] / curve.widths[piece]
       starts[at] = -curve.starts[piece] / curve.widths[piece]
       rises[at * columns + column] = curve.weight * curve.rises[piece]
     }
-    scale[member * LANES + member] = curve.shape / curve.scale
+    scale[member * LANES + member] = (SIGNS[member] * curve.shape) / curve.scale
     shift[member] = 1 - (curve.shape * curve.from) / curve.scale
     tail[member * columns + column] = curve.weight / curve.shape
   })
   const product = (matrix: Float32Array, offset: Float32Array, size: number) =>
     graph.binary(
       "Add",
-      graph.matMul(energies, graph.constant(matrix, [MEMBERS, size])),
+      graph.matMul(values, graph.constant(matrix, [MEMBERS, size])),
       graph.constant(offset, [1, size])
     )
   const bounds = [0, 1].map((bound) => graph.constant([bound], []))
@@ -165,7 +180,7 @@ export const crossFitted = (energies: Float32Array, width: number): Float64Array
 export const fusedScoreGraph = (members: Members, curves: ReadonlyArray<WeightedCurve>): Uint8Array => {
   const graph = new GraphBuilder()
   const rows = graph.input("rows", ["n", members.encoder.inputs.length])
-  const energy = surprises(graph, memberEnergies(graph, rows, members).energies, curves, true)
+  const energy = surprises(graph, memberValues(graph, rows, members).values, curves, true)
   return graph.serialize("score", [graph.output("energy", graph.reshape(energy, [-1], ["n"]))])
 }
 
@@ -174,7 +189,7 @@ const SHARE_FLOOR = 1e-6
 
 /**
  * As `fusedScoreGraph`, with the contributions, expected values and prototype of `Manifest.EnergyGraph`. Each
- * member shares its surprise among the features: the mixtures by squared distance to the nearest prototype, the
+ * member shares its surprise among the features: the mixtures by what each feature costs, the
  * autoencoder by squared residual, score matching by how much of its rise on the way from that prototype is a
  * feature's (slope times difference), novelty by the nats of each feature's. The sum is scaled to the energy above `median`.
  */
@@ -187,10 +202,10 @@ export const fusedExplainGraph = (
   const inputs = encoder.inputs.length
   const graph = new GraphBuilder()
   const rows = graph.input("rows", ["n", inputs])
-  const { energies, errors, ...encoded } = memberEnergies(graph, rows, members)
+  const { values, errors, ...encoded } = memberValues(graph, rows, members)
   const { z } = encoded
-  const energy = surprises(graph, energies, curves, true)
-  const weighted = surprises(graph, energies, curves, false)
+  const energy = surprises(graph, values, curves, true)
+  const weighted = surprises(graph, values, curves, false)
   const near = explained(graph, z, encoder, mixture)
   const owners = encoder.columns.map(({ feature }) => feature)
   const rise = graph.unary(
@@ -200,9 +215,9 @@ export const fusedExplainGraph = (
   const ones = graph.constant(new Float32Array(inputs).fill(1), [inputs, 1])
   const floor = graph.constant([SHARE_FLOOR], [1, 1])
   const novelty = newness(graph, encoded, encoder, noveltyNats(encoder, 0), false)
-  const shared = [
-    near.shares,
-    near.shares,
+  const parts = [
+    costs(graph, z, encoder, mixture),
+    costs(graph, z, encoder, members.trusting),
     byFeature(graph, errors, owners, inputs),
     byFeature(graph, rise, owners, inputs),
     ...(novelty === undefined ? [] : [novelty])
@@ -213,9 +228,8 @@ export const fusedExplainGraph = (
       return graph.binary("Mul", held, graph.binary("Div", of, graph.matMul(held, ones)))
     })
     .reduce((sum, one) => graph.binary("Add", sum, one))
-  const held = graph.binary("Add", shared, floor)
   const above = graph.binary("Sub", energy, graph.constant([median], [1, 1]))
-  const contributions = graph.binary("Mul", held, graph.binary("Div", above, graph.matMul(held, ones)))
+  const contributions = shared(graph, above, parts)
   return graph.serialize("explain", [
     graph.output("energy", graph.reshape(energy, [-1], ["n"])),
     graph.output("contributions", contributions),

@@ -176,6 +176,12 @@ export class GraphBuilder {
       : this.add(op, [operand], shape, { attributes: { axes: [axis], keepdims: 1 } })
   }
 
+  /** Maximum along one axis, which stays with length 1. */
+  reduceMax(operand: Expression, axis: number): Expression {
+    const shape = operand.shape.map((size, at) => (at === axis ? 1 : size))
+    return this.add("ReduceMax", [operand], shape, { attributes: { axes: [axis], keepdims: 1 } })
+  }
+
   /** Sum along some axes, which stay with length 1. */
   reduceSum(operand: Expression, axes: ReadonlyArray<number>): Expression {
     const shape = operand.shape.map((size, axis) => (axes.includes(axis) ? 1 : size))

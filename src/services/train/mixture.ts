@@ -101,20 +101,14 @@ export const newness = (
     : byFeature(graph, novel, featuresOf(encoder.novelties), encoder.inputs.length, nats)
 }
 
-/** The sum of what is there. */
-const plus = (graph: GraphBuilder, sum: Expression, more: Expression | undefined): Expression =>
-  more === undefined ? sum : graph.binary("Add", sum, more)
-
 /** Encodes the rows, and the first stage's energy of what that gives, [n, 1]. */
 const firstEnergy = (graph: GraphBuilder, rows: Expression, stage: FirstStage) => {
   const { encoder, mixture } = stage
   const encoded = encodeInGraph(graph, rows, encoder)
   const nats = noveltyNats(encoder, stage.noveltyLeast)
-  const energy = plus(
-    graph,
-    mixtureEnergy(graph, squared(graph, encoded.z), mixture),
-    newness(graph, encoded, encoder, nats, true)
-  )
+  const likelihood = logLikelihood(graph, squared(graph, encoded.z), mixture)
+  const news = newness(graph, encoded, encoder, nats, true)
+  const energy = news === undefined ? graph.unary("Neg", likelihood) : graph.binary("Sub", news, likelihood)
   return { ...encoded, nats, energy }
 }
 
@@ -135,10 +129,14 @@ export const squared = (graph: GraphBuilder, z: Expression): Expression => {
 }
 
 /**
- * [n, 1], nats. |z − c|² is one product of `squared` rows with [c/v; −1/(2v); log w − (d/2) log v − |c|²/(2v)].
+ * [n, 1], nats: the energy's negative. |z − c|² is one product of `squared` rows with [c/v; −1/(2v); log w − (d/2) log v − |c|²/(2v)].
  * Summing over prototypes would be half of the cost and tells rows apart no better (decision 0011).
  */
-export const mixtureEnergy = (graph: GraphBuilder, rows: Expression, mixture: Mixture): Expression => {
+export const logLikelihood = (graph: GraphBuilder, rows: Expression, mixture: Mixture): Expression =>
+  graph.reduceLast("ReduceMax", likelihoods(graph, rows, mixture))
+
+/** [n, padded], nats: the log likelihood by each prototype. */
+const likelihoods = (graph: GraphBuilder, rows: Expression, mixture: Mixture): Expression => {
   const { width, padded } = mixture
   const product = new Float32Array((width + 2) * padded)
   for (let k = 0; k < padded; k++) {
@@ -157,8 +155,7 @@ export const mixtureEnergy = (graph: GraphBuilder, rows: Expression, mixture: Mi
     product[(width + 1) * padded + k] =
       Math.log(mixture.weights[k]) - (width / 2) * Math.log(v) - squares / (2 * v)
   }
-  const logits = graph.matMul(rows, graph.constant(product, [width + 2, padded]))
-  return graph.unary("Neg", graph.reduceLast("ReduceMax", logits))
+  return graph.matMul(rows, graph.constant(product, [width + 2, padded]))
 }
 
 const asRow = (graph: GraphBuilder, column: Expression) => graph.reshape(column, [-1], ["n"])
@@ -181,21 +178,95 @@ export const scoreGraph = (stage: FirstStage): Uint8Array => {
 /** A share of the way to nothing that each feature has, so that shares exist where a row lies on a prototype. */
 const SHARE_FLOOR = 1e-6
 
+/**
+ * Contributions [n, inputs] that sum to `above` [n, 1] and stand in the order of `parts` [n, inputs], not negative.
+ * What a row has more of energy than the median is the features' by their parts; what it has less is owed to those
+ * that are not odd, so that an odd feature leads in an ordinary row as well.
+ */
+export const shared = (graph: GraphBuilder, above: Expression, parts: Expression): Expression => {
+  const inputs = Number(parts.shape[1])
+  const held = graph.binary("Add", parts, graph.constant([SHARE_FLOOR], [1, 1]))
+  const total = graph.matMul(held, graph.constant(new Float32Array(inputs).fill(1), [inputs, 1]))
+  const share = graph.binary("Div", held, total)
+  if (inputs === 1) return graph.binary("Mul", share, above)
+  const zero = graph.constant([0], [1, 1])
+  const others = graph.binary(
+    "Div",
+    graph.binary("Sub", graph.constant([1], [1, 1]), share),
+    graph.constant([inputs - 1], [1, 1])
+  )
+  return graph.binary(
+    "Add",
+    graph.binary("Mul", share, graph.binary("Max", above, zero)),
+    graph.binary("Mul", others, graph.binary("Min", above, zero))
+  )
+}
+
 export interface MixtureExplained {
   /** int64 [n]: the nearest prototype. */
   readonly nearest: Expression
   /** [n, columns]: z less the nearest prototype. */
   readonly difference: Expression
-  /** [n, inputs], not negative: each feature's part of the squared distance. */
-  readonly shares: Expression
   /** [n, inputs]: the nearest prototype in the inputs' own units. */
   readonly expected: Expression
 }
 
 /**
- * Why the mixture's energy is what it is. By the nearest prototype, not the one that made most of the energy:
- * far out that is the widest one, and what it says of the row's other features means nothing.
+ * What each feature costs, nats [n, inputs], not negative: by how much the mixture's energy would fall were the feature
+ * whatever suits the others best. Not its part of the distance to the prototype that the row is given to: where one
+ * rare value leads to a rare prototype, that part is nothing, and all others seem odd beside it.
  */
+export const costs = (graph: GraphBuilder, z: Expression, encoder: Encoder, mixture: Mixture): Expression => {
+  const n = z.shape[0]
+  const { width, padded } = mixture
+  const scales = Float32Array.from(mixture.variances, (v) => 1 / Math.sqrt(2 * v))
+  const difference = graph.binary(
+    "Mul",
+    graph.binary(
+      "Sub",
+      graph.reshape(z, [-1, 1, width], [n, 1, width]),
+      graph.constant(mixture.centres, [padded, width])
+    ),
+    graph.constant(scales, [padded, 1])
+  )
+  const [parts, features] = partsByFeature(graph, graph.binary("Mul", difference, difference), encoder)
+  const of = likelihoods(graph, squared(graph, z), mixture)
+  const without = graph.binary("Add", parts, graph.reshape(of, [-1, padded, 1], [n, padded, 1]))
+  const best = graph.reshape(graph.reduceMax(without, 1), [-1, features.length], [n, features.length])
+  const fall = graph.unary("Relu", graph.binary("Sub", best, graph.reduceLast("ReduceMax", of)))
+  return byFeature(graph, fall, features, encoder.inputs.length)
+}
+
+/**
+ * values [n, k, columns] → [n, k, features that have columns], and which these are. Only those of several columns are
+ * summed: the product is as long as both.
+ */
+const partsByFeature = (
+  graph: GraphBuilder,
+  values: Expression,
+  { columns }: Encoder
+): readonly [Expression, ReadonlyArray<number>] => {
+  const owners = featuresOf(columns)
+  const times = new Map<number, number>()
+  for (const feature of owners) times.set(feature, (times.get(feature) ?? 0) + 1)
+  const places = (alone: boolean) =>
+    [...owners.keys()].filter((at) => (times.get(owners[at]) === 1) === alone)
+  const [alone, together] = [places(true), places(false)]
+  if (together.length === 0) return [values, owners]
+  const take = (at: ReadonlyArray<number>) => graph.gather(values, graph.integers(at), 2)
+  const joint = [...times.keys()].filter((feature) => times.get(feature) !== 1)
+  const table = new Float32Array(together.length * joint.length)
+  together.forEach((at, row) => {
+    table[row * joint.length + joint.indexOf(owners[at])] = 1
+  })
+  const sums = graph.matMul(take(together), graph.constant(table, [together.length, joint.length]))
+  return [
+    alone.length === 0 ? sums : graph.concat([take(alone), sums], 2),
+    [...alone.map((at) => owners[at]), ...joint]
+  ]
+}
+
+/** What was to be expected: by the nearest prototype, not the likeliest, which far out is the widest one. */
 export const explained = (
   graph: GraphBuilder,
   z: Expression,
@@ -226,20 +297,13 @@ export const explained = (
     z,
     graph.gather(graph.constant(mixture.centres, [padded, width]), nearest, 0)
   )
-  const halves = Float32Array.from(mixture.variances, (v) => 1 / (2 * v))
-  const distance = graph.binary(
-    "Mul",
-    graph.binary("Mul", difference, difference),
-    graph.gather(graph.constant(halves, [padded, 1]), nearest, 0)
-  )
-  const shares = byFeature(graph, distance, featuresOf(encoder.columns), inputs)
   const expected = graph.gather(graph.constant(expectations(encoder, mixture), [padded, inputs]), nearest, 0)
-  return { nearest, difference, shares, expected }
+  return { nearest, difference, expected }
 }
 
 /**
- * As `scoreGraph`, with the contributions, expected values and prototype of `Manifest.EnergyGraph`: the shares
- * of `explained` and the novelties' nats, scaled so that they sum to the energy above `median`.
+ * As `scoreGraph`, with the contributions, expected values and prototype of `Manifest.EnergyGraph`: the
+ * `costs` and the novelties' nats, scaled so that they sum to the energy above `median`.
  */
 export const explainGraph = (stage: FirstStage, median: number): Uint8Array => {
   const { encoder, mixture } = stage
@@ -247,12 +311,12 @@ export const explainGraph = (stage: FirstStage, median: number): Uint8Array => {
   const inputs = encoder.inputs.length
   const rows = graph.input("rows", ["n", inputs])
   const { energy, nats, ...encoded } = firstEnergy(graph, rows, stage)
-  const { nearest, shares, expected } = explained(graph, encoded.z, encoder, mixture)
-  const all = plus(graph, shares, newness(graph, encoded, encoder, nats, false))
-  const held = graph.binary("Add", all, graph.constant([SHARE_FLOOR], [1, 1]))
-  const total = graph.matMul(held, graph.constant(new Float32Array(inputs).fill(1), [inputs, 1]))
+  const { nearest, expected } = explained(graph, encoded.z, encoder, mixture)
+  const parts = costs(graph, encoded.z, encoder, mixture)
+  const news = newness(graph, encoded, encoder, nats, false)
+  const all = news === undefined ? parts : graph.binary("Add", parts, news)
   const above = graph.binary("Sub", energy, graph.constant([median], [1, 1]))
-  const contributions = graph.binary("Mul", held, graph.binary("Div", above, total))
+  const contributions = shared(graph, above, all)
   return graph.serialize("explain", [
     graph.output("energy", asRow(graph, energy)),
     graph.output("contributions", contributions),

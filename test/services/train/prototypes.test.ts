@@ -11,7 +11,14 @@ import {
 } from "../../../src/services/train/encoder.ts"
 import { GraphBuilder } from "../../../src/services/train/graph.ts"
 import { cluster } from "../../../src/services/train/kmeans.ts"
-import { byFeature, encoderGraph, makeMixture, scoreGraph } from "../../../src/services/train/mixture.ts"
+import {
+  byFeature,
+  costs,
+  encoderGraph,
+  makeMixture,
+  scoreGraph,
+  shared
+} from "../../../src/services/train/mixture.ts"
 import { NothingVaries, runGraph } from "../../../src/services/train/prototypes.ts"
 import { makeRandom } from "../../../src/services/train/random.ts"
 import { openSession, runTable, type Table } from "../../../src/services/train/session.ts"
@@ -42,6 +49,86 @@ const rowsOf = (...rows: ReadonlyArray<ReadonlyArray<number>>): Table => ({
   rows: Float32Array.from(rows.flat()),
   count: rows.length,
   width: rows[0].length
+})
+
+describe("reasons", () => {
+  const column = (feature: number, source: "linear" | "level", level = 0) => ({
+    feature,
+    source,
+    level,
+    centre: 0,
+    scale: 1
+  })
+  const encoder: Encoder = {
+    inputs: [number, number, { kind: "category", log: false }, number],
+    fill: new Float32Array(4),
+    columns: [column(0, "linear"), column(3, "linear"), column(2, "level", 0), column(2, "level", 1)],
+    novelties: []
+  }
+  // Two usual places, and a rare one of rows whose first column is 9 and whose last lies at 2.
+  const centres = [
+    [0, 0, 1, 0],
+    [1, 0, 0, 1],
+    [9, 2, 1, 0]
+  ]
+  const mixture = makeMixture(
+    {
+      count: 3,
+      centres: Float32Array.from(centres.flat()),
+      sizes: Float64Array.of(600, 392, 8),
+      spreads: Float64Array.of(600, 392, 8)
+    },
+    4,
+    1e-3
+  )
+  const z = [
+    [9, 0, 1, 0],
+    [0, 0, 1, 0],
+    [0, 4, 0, 1],
+    [1, -3, 1, 1]
+  ]
+
+  it("are what each feature costs: what the energy falls by were it free, in double precision", async () => {
+    const graph = new GraphBuilder()
+    const rows = graph.input("rows", ["n", 4])
+    const bytes = graph.serialize("costs", [graph.output("costs", costs(graph, rows, encoder, mixture))])
+    const found = (await runGraph(bytes, rowsOf(...z), "costs", 4)).rows
+    const owners = encoder.columns.map(({ feature }) => feature)
+    const energy = (row: ReadonlyArray<number>, free?: number) =>
+      Math.min(
+        ...centres.map((centre, k) => {
+          const v = mixture.variances[k]
+          const distance = row.reduce(
+            (sum, value, at) => (owners[at] === free ? sum : sum + (value - centre[at]) ** 2),
+            0
+          )
+          return distance / (2 * v) + 2 * Math.log(v) - Math.log(mixture.weights[k])
+        })
+      )
+    z.forEach((row, at) => {
+      for (const feature of [0, 1, 2, 3]) {
+        const expected = energy(row) - energy(row, feature)
+        expect(Math.abs(found[at * 4 + feature] - expected)).toBeLessThan(1e-4)
+      }
+    })
+    // The rare place is the nearest to the first row, but for the value that is rare nothing would be odd.
+    const first = [...found.subarray(0, 4)]
+    expect(first.indexOf(Math.max(...first))).toBe(0)
+    expect([...found.subarray(4, 8)]).toEqual([0, 0, 0, 0])
+  })
+
+  it("sum to what the row is above the median, and keep their order below it", async () => {
+    const graph = new GraphBuilder()
+    const rows = graph.input("rows", ["n", 4])
+    const above = graph.slice(rows, 0, 1, 1)
+    const contributions = shared(graph, above, graph.slice(rows, 1, 4, 1))
+    const bytes = graph.serialize("shared", [graph.output("contributions", contributions)])
+    const found = (await runGraph(bytes, rowsOf([8, 1, 3, 0], [-8, 1, 3, 0]), "contributions", 3)).rows
+    const wanted = [2, 6, 0, -3, -1, -4]
+    wanted.forEach((value, at) => {
+      expect(Math.abs(found[at] - value)).toBeLessThan(1e-4)
+    })
+  })
 })
 
 describe("the encoder in the graph", () => {
