@@ -3,7 +3,7 @@
 import { once } from "node:events"
 import { createWriteStream } from "node:fs"
 import { Effect } from "effect"
-import { alertOf } from "../actors/cell/alertOf.ts"
+import { alertOf, inOrder, silencesOf } from "../actors/cell/alertOf.ts"
 import { type CellCore, makeCellCore } from "../actors/cell/cellCore.ts"
 import type { SliceContext } from "../actors/cell/SliceContext.ts"
 import { explainAlerts, scoreByStep } from "../actors/cell/Stages.ts"
@@ -123,19 +123,20 @@ export const replay = (options: ReplayOptions, report: Report) =>
           counts.events += core.scored
           counts.secondStage += core.staging.suspected
           counts.deadLetters += core.rejects.count
-          counts.alerts += core.alertCount
+          counts.alerts += core.alertCount + core.silences().length
           for (let i = 0; i < core.count; i++) {
             if (core.events.time[i] < from) from = core.events.time[i]
             if (core.events.time[i] > to) to = core.events.time[i]
           }
           if (options.label !== undefined) judgeLabels(options.label, batch)
-          if (core.alertCount > 0 && out !== undefined) {
+          if (core.alertCount + core.silences().length > 0 && out !== undefined) {
             const explained = yield* explainAlerts(core, model)
-            const lines: Array<string> = []
-            for (let i = 0; i < core.alertCount; i++) {
-              const alert = alertOf(context, batch, step, i, explained[i], model?.manifest)
-              lines.push(JSON.stringify(alertCloudEvent(REGION, alert)))
-            }
+            const alerts = Array.from({ length: core.alertCount }, (_, i) =>
+              alertOf(context, batch, step, i, explained[i], model?.manifest)
+            )
+            const lines = inOrder(alerts, silencesOf(context, batch)).map((alert) =>
+              JSON.stringify(alertCloudEvent(REGION, alert))
+            )
             if (!out.write(`${lines.join("\n")}\n`)) yield* Effect.promise(() => once(out, "drain"))
           }
           yield* report(counts.events, undefined)

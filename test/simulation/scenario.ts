@@ -21,7 +21,7 @@ const definition = Schema.decodeUnknownSync(StreamDefinition)({
   windows: [{ name: "count1s", over: "1s", count: true }],
   baseline: { halfLife: "10m" },
   model: { name: "flows" },
-  alerts: { budget: "1 in 20 events", quiet: "300ms" },
+  alerts: { budget: "1 in 20 events", quiet: "300ms", silence: true },
   ladder: ["fast", "baseline", "rules"],
   rules: [
     { name: "tooHigh", when: "event.load > 500", then: "alert", severity: "high" },

@@ -1,5 +1,5 @@
 // A cell's core on records written down in a test, cut into slices as the test says; and its alerts as they leave.
-import { alertOf } from "../../src/actors/cell/alertOf.ts"
+import { alertOf, silencesOf } from "../../src/actors/cell/alertOf.ts"
 import { type CellCore, makeCellCore } from "../../src/actors/cell/cellCore.ts"
 import type { RecordBatch } from "../../src/schema/event/Batch.ts"
 import type { StreamPlan } from "../../src/schema/stream/StreamPlan.ts"
@@ -62,6 +62,7 @@ export const runSlices = (
     for (let i = 0; i < core.alertCount; i++) {
       out.alerts.push(JSON.stringify(alertOf(context, batch, "baseline", i, undefined, undefined)))
     }
+    for (const alert of silencesOf(context, batch)) out.alerts.push(JSON.stringify(alert))
     for (let i = 0; i < core.rejects.count; i++) {
       out.letters.push(
         `${batch.offsets[core.rejects.record[i]]} ${core.rejects.reason[i]}: ${core.rejects.detail[i]}`

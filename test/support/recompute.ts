@@ -1,7 +1,7 @@
 // What must come out of a cell: its log from the first record to the last, one record at a time, with the recorded
 // commands at their offsets. Nothing is batched, restarted or taken over here.
 import { Effect } from "effect"
-import { alertOf } from "../../src/actors/cell/alertOf.ts"
+import { alertOf, silencesOf } from "../../src/actors/cell/alertOf.ts"
 import type { CellCore } from "../../src/actors/cell/cellCore.ts"
 import { letterOf, letterOfStretch } from "../../src/actors/cell/deadLetterOf.ts"
 import { newDevice, takeAlerts } from "../../src/actors/device/deviceState.ts"
@@ -81,9 +81,11 @@ export const makeRecompute = ({ commands, core, key, model, resolveMillis, topic
       Effect.runSync(model.score(step, core.rows, core.count, core.energies))
     }
     core.decide(step)
-    for (let i = 0; i < core.alertCount; i++) {
-      const manifest = step === "fast" ? model?.manifest : undefined
-      const alert = alertOf({ core, key }, batch, step, i, undefined, manifest)
+    const manifest = step === "fast" ? model?.manifest : undefined
+    const raised = Array.from({ length: core.alertCount }, (_, i) =>
+      alertOf({ core, key }, batch, step, i, undefined, manifest)
+    )
+    for (const alert of [...raised, ...silencesOf({ core, key }, batch)]) {
       alerts.set(alert.id, alert)
       const record = { ...newDevice(key.stream, alert.device), incident: devices.get(alert.device) ?? null }
       devices.set(alert.device, takeAlerts(record, [alert], timing).record.incident)

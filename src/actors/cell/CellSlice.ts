@@ -9,7 +9,7 @@ import type { Alert } from "../../schema/verdict/Alert.ts"
 import { isDone, onward } from "../../services/runtime/atOnce.ts"
 import { closedBreaker, failed, succeeded } from "../../services/score/breaker.ts"
 import { chooseRung } from "../../services/score/ladder.ts"
-import { alertOf, verdictOf } from "./alertOf.ts"
+import { alertOf, inOrder, silencesOf, verdictOf } from "./alertOf.ts"
 import { openBreaker } from "./CellCommands.ts"
 import { letterOf, letterOfStretch } from "./deadLetterOf.ts"
 import { limitsOf } from "./ModelProbe.ts"
@@ -37,11 +37,14 @@ export const processSlice = (
   return onward(scoreByRung(context, batch.offsets[from]), (step) => {
     const scoreMillis = performance.now() - scoring
     guarded(batch, from, next, () => core.decide(step))
-    return onward(core.alertCount === 0 ? noAlerts : buildAlerts(context, batch, step), (alerts) => {
-      handOn(context, batch, from, next, step, alerts)
-      report(context, next - from, step, alerts.length, performance.now() - started, scoreMillis)
-      return Effect.succeed(next)
-    })
+    return onward(
+      core.alertCount + core.silences().length === 0 ? noAlerts : buildAlerts(context, batch, step),
+      (alerts) => {
+        handOn(context, batch, from, next, step, alerts)
+        report(context, next - from, step, alerts.length, performance.now() - started, scoreMillis)
+        return Effect.succeed(next)
+      }
+    )
   })
 }
 
@@ -203,7 +206,7 @@ const buildAlerts = (
     for (let i = 0; i < core.alertCount; i++) {
       alerts.push(alertOf(context, batch, step, i, explained[i], loaded?.manifest))
     }
-    return Effect.succeed(alerts)
+    return Effect.succeed(inOrder(alerts, silencesOf(context, batch)))
   })
 }
 

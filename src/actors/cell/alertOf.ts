@@ -6,6 +6,7 @@ import type { Manifest } from "../../schema/model/Manifest.ts"
 import type { Step } from "../../schema/stream/StreamDefinition.ts"
 import type { Alert, Contribution } from "../../schema/verdict/Alert.ts"
 import type { Verdict } from "../../schema/verdict/Verdict.ts"
+import { SEVERITIES } from "../../services/decide/decide.ts"
 import type { RowExplanation } from "../../services/score/Scorer.ts"
 import type { SliceContext } from "./SliceContext.ts"
 
@@ -93,6 +94,48 @@ export const alertOf = (
   }
 }
 
+/** The silences of the slice. Each is found at an event of another device, whose place in the log its id tells. */
+export const silencesOf = (
+  { core, key }: Pick<SliceContext, "core" | "key">,
+  batch: RecordBatch
+): ReadonlyArray<Alert> =>
+  core.silences().map(({ device, event, since, usual }) => {
+    const record = core.events.record[event]
+    const elapsed = round((core.events.time[event] - since) / 1_000)
+    const expected = round(usual)
+    return {
+      id: AlertId.make(`${key.stream}.${key.partition}.${batch.offsets[record]}.silence`),
+      stream: key.stream,
+      partition: key.partition,
+      offset: batch.offsets[record],
+      device,
+      time: core.events.time[event],
+      recordTime: batch.timestamps[record],
+      severity: SEVERITIES[1],
+      rule: null,
+      escalated: false,
+      path: "rules",
+      model: null,
+      energy: null,
+      pvalue: null,
+      threshold: null,
+      // Of a gap that is longer by chance: −log P of an exponential one.
+      contributions: [
+        { feature: "silence", energy: round(elapsed / Math.max(expected, 1e-3)), observed: elapsed, expected }
+      ],
+      prototype: null,
+      quarantined: false,
+      summary: `no event since ${new Date(since).toISOString()}, usually every ${expected} s`
+    }
+  })
+
+/** The slice's alerts of both kinds, in the order of the log. */
+export const inOrder = (
+  alerts: ReadonlyArray<Alert>,
+  silences: ReadonlyArray<Alert>
+): ReadonlyArray<Alert> =>
+  silences.length === 0 ? alerts : [...alerts, ...silences].sort((a, b) => a.offset - b.offset)
+
 /** The verdict on record `record` of the slice, whether it alerted, passed, repeated or was refused. */
 export const verdictOf = (
   context: Pick<SliceContext, "core" | "key">,
@@ -133,7 +176,7 @@ export const verdictOf = (
   }
   const hit = core.hits[event]
   const rule = hit < 0 ? undefined : core.plan.rules[hit]
-  const alert = alerts.find((item) => item.offset === offset)
+  const alert = alerts.find((item) => item.offset === offset && item.device === base.device)
   const scored = step !== "rules" && !core.isRepeat(event)
   const energy = scored ? core.energyOf(event, step) : null
   const anomalous = alert !== undefined || core.isAnomalous(event)

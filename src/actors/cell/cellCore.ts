@@ -25,6 +25,7 @@ import { columnsBytes, ensureDevice, makeDeviceColumns, markDirty } from "../../
 import { markRepeats } from "../../services/state/idWindow.ts"
 import { type ArenaInterner, makeInterner } from "../../services/state/interner.ts"
 import { makeCellDrift } from "./cellDrift.ts"
+import { silentDevices } from "./silentDevices.ts"
 import { makeStaging } from "./staging.ts"
 
 export interface CoreLimits {
@@ -129,11 +130,9 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
   const slice = { scored: 0, duplicates: 0, late: 0, ahead: 0 }
 
   const countFlags = (): void => {
-    slice.duplicates = 0
-    slice.ahead = 0
+    slice.duplicates = slice.ahead = 0
     for (let i = 0; i < events.count; i++) {
       const flags = events.flags[i]
-      if (flags === 0) continue
       if ((flags & EventFlag.duplicate) !== 0) slice.duplicates++
       if ((flags & EventFlag.ahead) !== 0) slice.ahead++
     }
@@ -285,6 +284,7 @@ export const makeCellCore = (plan: StreamPlan, limits: CoreLimits, partition = 0
     get alertCount(): number {
       return decisions.count
     },
+    silences: () => silentDevices(decisions, folded, deviceIds),
     /** Event of alert number `index`. */
     alertEvent: (index: number): number => decisions.row[index],
     alertThreshold: (index: number): number => decisions.threshold[index],

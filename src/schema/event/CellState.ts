@@ -83,6 +83,8 @@ export interface CellState {
   readonly energies: EnergyHistogram
   /** [0]: baseline energy that one event in 50 lies above, nats: what is so usual in the stream freezes no baseline. */
   readonly level: Float64Array
+  /** [0]: device row whose silence is looked at next; [1]: one past the highest row that has spoken. */
+  readonly watch: Float64Array
   /** By device row. */
   readonly overrides: Map<number, Override>
 }
@@ -142,4 +144,8 @@ export interface Folded {
   /** Milliseconds since the device's event before; 0 for its first, a late or an out-of-order one. */
   readonly elapsed: Float64Array
   readonly traces: Traces
+  /** capacity: row of a device that is found silent at the event, −1 for none; its last event's time, epoch ms; its usual gap, s. */
+  readonly silent: Int32Array
+  readonly silentSince: Float64Array
+  readonly silentUsual: Float64Array
 }

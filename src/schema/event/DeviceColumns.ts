@@ -56,7 +56,9 @@ export const DeviceFlag = {
   /** Baseline energy of its last event was extreme: its baseline is frozen (learns at an eighth of the pace). */
   alarmed: 8,
   /** Two bits: severity of the last alert raised, 0 low to 3 critical. */
-  severity: 0x30
+  severity: 0x30,
+  /** Told to have fallen silent; until it speaks again. */
+  silent: 64
 } as const
 
 /** Lowest bit of `DeviceFlag.severity`. */

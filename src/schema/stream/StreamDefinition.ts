@@ -328,9 +328,15 @@ export const StreamDefinition = Schema.Struct({
         title: "quiet",
         description:
           "After an alert the device's further ones are counted, not raised, for this long; default 10m."
+      }),
+      /** Costs 4 bytes a device. */
+      silence: Schema.optionalWith(Schema.Boolean, { default: () => false }).annotations({
+        title: "silence",
+        description:
+          "Whether a device that says nothing for four times its longest pause, and longer than `lateness`, raises an alert, once until it speaks again. In event time: other devices of its partition must go on. For devices that are to report for ever; default false."
       })
     }).annotations({ title: "alerts", description: "How many alerts are wanted." }),
-    { default: () => ({ budget: 1e-4, quiet: 600_000 }) }
+    { default: () => ({ budget: 1e-4, quiet: 600_000, silence: false }) }
   ),
   score: Schema.optionalWith(
     Schema.Struct({

@@ -54,7 +54,9 @@ export interface StreamPlan {
   readonly lags: number
   /** The gap is a signal that counts. */
   readonly gap: boolean
-  /** Floats in `DeviceColumns.memory` for one device: lasting spread by signal, then the courses of each number. */
+  /** Devices that fall silent are told. */
+  readonly silence?: boolean | undefined
+  /** Floats in `DeviceColumns.memory` for one device: lasting spread by signal, longest pause, courses of each number. */
   readonly memoryWidth: number
   /** Share of events that may alert while all is normal. */
   readonly budget: number
@@ -134,7 +136,11 @@ export const planStream = (definition: StreamDefinition): StreamPlan => {
     lasting: spread === "lasting",
     lags,
     gap,
-    memoryWidth: (spread === "lasting" ? signals.length : 0) + numbers.length * courseFloats(lags),
+    silence: definition.alerts.silence,
+    memoryWidth:
+      (spread === "lasting" ? signals.length : 0) +
+      (definition.alerts.silence ? 1 : 0) +
+      numbers.length * courseFloats(lags),
     budget: definition.alerts.budget,
     quietMillis: definition.alerts.quiet,
     ladder: definition.ladder,

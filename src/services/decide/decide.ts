@@ -11,6 +11,9 @@ import { countEnergy } from "./conformal.ts"
 /** Severities by number, as in `Decisions.severity`. */
 export const SEVERITIES = ["low", "medium", "high", "critical"] as const
 
+/** A silent device's alert: medium. */
+const SILENCE_SEVERITY = 1
+
 /** What was decided about a batch; alerts in order of events, index-aligned. Overwritten by every `decide`. */
 export interface Decisions {
   readonly capacity: number
@@ -35,6 +38,9 @@ export interface Decisions {
   suppressed: number
   muted: number
   allowed: number
+  /** Devices told to be silent, in order: the event at which each was found, see `Folded.silent`. */
+  silences: number
+  readonly silentAt: Int32Array
 }
 
 /** Room for the decisions about `capacity` events. */
@@ -52,7 +58,9 @@ export const makeDecisions = (capacity: number): Decisions => ({
   scored: 0,
   suppressed: 0,
   muted: 0,
-  allowed: 0
+  allowed: 0,
+  silences: 0,
+  silentAt: new Int32Array(capacity)
 })
 
 const Verdict = { none: 0, allow: 1, alert: 2, escalate: 3 } as const
@@ -66,6 +74,7 @@ export interface Decide {
    * - After an alert a device is quiet for the plan's time: further ones are counted as suppressed. An
    *   `escalate` rule breaks through, and so does a severity two steps above the last one raised.
    * - A mute holds back energies and `alert` rules, not `escalate` ones; both kinds of override end by event time.
+   * - A device that the fold found silent alerts once, unless it is quiet or muted.
    * - An alert counts for the baseline's histogram and the device's threshold as `countEnergy` and
    *   `adaptThreshold` say; events that are late, quarantined or muted teach neither.
    */
@@ -85,7 +94,7 @@ export interface Decide {
 
 /** Compiles a plan's budget, quiet time and rules' verdicts. Holds no state. */
 export const makeDecide = (plan: StreamPlan): Decide => {
-  const { budget, halfLifeMillis, quietMillis } = plan
+  const { budget, halfLifeMillis, quietMillis, silence } = plan
   const share = aimedShare(budget)
   const verdicts = Uint8Array.from(plan.rules, (rule) => Verdict[rule.then])
   const severities = Uint8Array.from(plan.rules, (rule) => SEVERITIES.indexOf(rule.severity))
@@ -110,6 +119,32 @@ export const makeDecide = (plan: StreamPlan): Decide => {
     return 0
   }
 
+  /** A device found silent alerts as any other does, but for its mute and its quiet time; never by an energy. */
+  const tellSilence = (
+    columns: DeviceColumns,
+    cell: CellState,
+    device: number,
+    event: number,
+    time: number,
+    decisions: Decisions
+  ): void => {
+    const flags = columns.flags[device]
+    if ((flags & DeviceFlag.overridden) !== 0 && Number.isNaN(overrideAt(columns, cell, device, time))) {
+      decisions.muted++
+      return
+    }
+    if (time < columns.quietUntil[device] * 1_000) {
+      decisions.suppressed++
+      return
+    }
+    decisions.silentAt[decisions.silences++] = event
+    columns.flags[device] =
+      (columns.flags[device] & ~DeviceFlag.severity) | (SILENCE_SEVERITY << SEVERITY_SHIFT)
+    touch(columns, device)
+    const until = Math.ceil((time + quietMillis) / 1_000)
+    if (until > columns.quietUntil[device]) columns.quietUntil[device] = Math.min(until, 0xffff_ffff)
+  }
+
   const decide: Decide["decide"] = (
     judge,
     energies,
@@ -129,6 +164,7 @@ export const makeDecide = (plan: StreamPlan): Decide => {
     decisions.suppressed = 0
     decisions.muted = 0
     decisions.allowed = 0
+    decisions.silences = 0
     for (let i = from; i < to; i++) {
       const eventFlags = events.flags[i]
       decisions.excited[i] = 0
@@ -179,6 +215,8 @@ export const makeDecide = (plan: StreamPlan): Decide => {
           }
         }
       }
+      if (silence === true && folded.silent[i] >= 0)
+        tellSilence(columns, cell, folded.silent[i], i, time, decisions)
       if (!teaches) continue
       countEnergy(histogram, folded.energy[i], budget)
       if (byEnergy && stream < Number.POSITIVE_INFINITY && (own > 0 || energy >= stream)) {

@@ -21,6 +21,7 @@ import {
   VARIANCE_WEIGHT,
   WINDOW_EVENTS
 } from "./signals.ts"
+import { makeSilence, noteSpeech, type Silence, watchSilence } from "./silence.ts"
 import { countCategory, surpriseAbove, surpriseOf } from "./surprise.ts"
 import { claimTrace, resetTraces } from "./traces.ts"
 import { addToWindow, advanceWindow, bucketOf, bucketSpan, windowAt } from "./window.ts"
@@ -100,6 +101,7 @@ interface FoldState {
   /** The gap counts as a signal. */
   readonly gapCounts: boolean
   readonly courses: Courses | undefined
+  readonly silence: Silence | undefined
   readonly latenessMillis: number
   readonly resolve: FoldOptions["resolve"]
   /** By column: vocabulary index + 3 of each id, 0 = not asked yet. */
@@ -225,7 +227,7 @@ const foldEvents = (
   folded: Folded
 ): number => {
   const { S, N, W, C, x, weights, layout, signals, numbers, energy, evidence, pace } = state
-  const { rateMax, gapCounts, courses } = state
+  const { rateMax, gapCounts, courses, silence } = state
   const { level } = cell
   const { lastTime, dirty, flags } = columns
   const { watermark, fleet } = cell
@@ -236,6 +238,7 @@ const foldEvents = (
   const extreme = extremeNats(S)
   let lateCount = 0
   resetTraces(folded.traces, from, to)
+  if (silence !== undefined) folded.silent.fill(-1, from, to)
   refreshSignals(signals, cell)
 
   for (let i = from; i < to; i++) {
@@ -309,6 +312,11 @@ const foldEvents = (
       if (columns.dirtyCount < dirty.length) dirty[columns.dirtyCount] = device
       columns.dirtyCount++
     }
+    if (silence !== undefined) {
+      noteSpeech(silence, columns, device, first || time < last ? Number.NaN : gap)
+      if (device >= cell.watch[1]) cell.watch[1] = device + 1
+      watchSilence(silence, columns, cell, i, folded)
+    }
   }
   return lateCount
 }
@@ -347,6 +355,7 @@ export const makeFold = (options: FoldOptions): Fold => {
     rateMax: Math.LN2 / plan.halfLifeEvents,
     gapCounts: plan.gap,
     courses: plan.lags > 0 ? makeCourses(plan) : undefined,
+    silence: makeSilence(plan),
     latenessMillis: plan.latenessMillis,
     resolve,
     vocabulary: Array.from({ length: C }, () => new Int32Array(16))

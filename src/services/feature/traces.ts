@@ -17,6 +17,9 @@ export const makeFolded = (
   windows: new Float64Array(capacity * plan.windows.length),
   energy: new Float32Array(capacity),
   elapsed: new Float64Array(capacity),
+  silent: new Int32Array(capacity).fill(-1),
+  silentSince: new Float64Array(capacity),
+  silentUsual: new Float64Array(capacity),
   traces: {
     slot: new Int32Array(capacity).fill(-1),
     count: 0,

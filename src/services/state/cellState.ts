@@ -6,9 +6,9 @@ import { makeCategoryShares } from "./categoryShares.ts"
 import { makeIdWindow } from "./idWindow.ts"
 
 const MAGIC = 0x43445347 // "GSDC"
-const VERSION = 2
-/** Arrays that a blob of version 1 lacks at the end of its fixed ones: `level`. */
-const SINCE_FIRST = 1
+const VERSION = 3
+/** Arrays that a blob of version 1 or 2 lacks at the end of its fixed ones: `level`, `watch`. */
+const LACKING = [0, 2, 1, 0]
 const HEADER_WORDS = 8
 const CHECKSUM_WORD = 7
 
@@ -29,6 +29,7 @@ export const makeCellState = (plan: StreamPlan, idsMax = plan.id === undefined ?
   ids: makeIdWindow(Math.max(1, idsMax)),
   energies: { counts: new Float64Array(ENERGY_BINS), totals: new Float64Array(4), tail: new Float64Array(4) },
   level: new Float64Array(1),
+  watch: new Float64Array(2),
   overrides: new Map()
 })
 
@@ -48,7 +49,8 @@ const fixedArrays = (cell: CellState): ReadonlyArray<Float64Array> => [
   cell.energies.totals,
   cell.energies.tail,
   cell.energies.counts,
-  cell.level
+  cell.level,
+  cell.watch
 ]
 
 /** Slots of a category column up to the last one in use. */
@@ -102,10 +104,8 @@ export const decodeCellState = (bytes: Uint8Array, cell: CellState): void => {
   }
   const head = new Uint32Array(buffer, 0, HEADER_WORDS)
   if (head[0] !== MAGIC) throw new BadDelta("these bytes are not a cell's state: they start otherwise")
-  if (head[1] !== VERSION && head[1] !== 1) {
-    throw new BadDelta(
-      `the cell's state has version ${head[1]}, this program reads versions 1 and ${VERSION}`
-    )
+  if (!(head[1] >= 1 && head[1] <= VERSION)) {
+    throw new BadDelta(`the cell's state has version ${head[1]}, this program reads versions 1 to ${VERSION}`)
   }
   if (head[6] !== buffer.byteLength || head[CHECKSUM_WORD] !== checksum(buffer, CHECKSUM_WORD)) {
     throw new BadDelta("the cell's state is damaged: its length or checksum differs")
@@ -124,8 +124,10 @@ export const decodeCellState = (bytes: Uint8Array, cell: CellState): void => {
     )
   }
   let at = 3
-  // Version 1 knew no level: it stays as it is made, and is found again within some hundred events.
-  const fixed = head[1] === 1 ? fixedArrays(cell).slice(0, -SINCE_FIRST) : fixedArrays(cell)
+  // Version 1 knew no level: it stays as it is made, and is found again within some hundred events. Version 2 knew no
+  // turn of silence: it begins anew.
+  const known = fixedArrays(cell)
+  const fixed = known.slice(0, known.length - LACKING[head[1]])
   const spans: Array<readonly [start: number, used: number]> = []
   for (const array of fixed) at += array.length
   for (let column = 0; column < columns; column++) {
