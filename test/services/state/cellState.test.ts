@@ -76,25 +76,32 @@ describe("cell state as bytes", () => {
     }
   })
 
-  it("of version 1, which knew no level, is read as far as it goes", () => {
+  it.each([
+    { version: 1, lacks: ["level", "watch"] as const },
+    { version: 2, lacks: ["watch"] as const }
+  ])("of version $version, which knew no $lacks, is read as far as it goes", ({ lacks, version }) => {
     const cell = filled(3)
+    cell.watch.set([1, 3])
     const bytes = encodeCellState(cell)
-    // The level stands behind watermark, ids and the other fixed arrays.
+    // What it lacks stands behind watermark, ids and the other fixed arrays.
     const fixed = [...Object.values(cell.fleet), cell.shares.total, cell.shares.novel, cell.shares.usual]
     const before = [...fixed, cell.energies.totals, cell.energies.tail, cell.energies.counts]
+    if (version > 1) before.push(cell.level)
     const at = 32 + 8 * (3 + before.reduce((sum, array) => sum + array.length, 0))
-    const old = new Uint8Array(bytes.length - 8)
+    const missing = 8 * lacks.reduce((sum, name) => sum + cell[name].length, 0)
+    const old = new Uint8Array(bytes.length - missing)
     old.set(bytes.subarray(0, at))
-    old.set(bytes.subarray(at + 8), at)
+    old.set(bytes.subarray(at + missing), at)
     const head = new Uint32Array(old.buffer, 0, 8)
-    head[1] = 1
+    head[1] = version
     head[6] = old.length
     head[7] = checksum(old.buffer, 7)
     const copy = makeCellState(plan, 16)
     decodeCellState(old, copy)
-    expect(copy.level[0]).toBe(0)
-    expect({ ...copy, level: cell.level, overrides: [...copy.overrides].sort() }).toEqual({
+    const made = makeCellState(plan, 16)
+    expect({ ...copy, overrides: [...copy.overrides].sort() }).toEqual({
       ...cell,
+      ...Object.fromEntries(lacks.map((name) => [name, made[name]])),
       overrides: [...cell.overrides].sort()
     })
   })
