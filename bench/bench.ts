@@ -18,6 +18,7 @@ const questions: Readonly<Record<string, () => Promise<Question>>> = {
   stages: async () => (await import("./stages.ts")).stages,
   stagesSpeed: async () => (await import("./stages.ts")).stagesSpeed,
   devices: async () => (await import("./devices.ts")).devices,
+  region: async () => (await import("./region.ts")).region,
   hostile: async () => (await import("./hostile.ts")).hostile,
   takeover: async () => (await import("./takeover.ts")).takeover,
   soak: async () => (await import("./soak.ts")).soak

@@ -16,13 +16,13 @@ import {
 } from "./live.ts"
 import { median, type Question, quantile, type Row, round, summaryOf } from "./report.ts"
 
-const DEVICES = 1_000_000
-const PARTITIONS = 8
+export const DEVICES = 1_000_000
+export const PARTITIONS = 8
 const LOOKS = 200
 const PAGE = 100
 
 /** Eight numbers and one window. */
-const definition = {
+export const definition = {
   stream: "flows",
   source: { topic: "flows", format: "json", partitions: PARTITIONS },
   identity: { device: "device", time: "ts", id: "id" },

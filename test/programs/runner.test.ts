@@ -383,6 +383,7 @@ describe("a runner that can't start says why, and ends with the documented code"
           kind: "kafka",
           kafka: {
             brokers: ["127.0.0.1:1"],
+            startTimeout: "1s",
             sasl: { mechanism: "plain", username: "me", password: "hunter2-broker" }
           }
         }
