@@ -23,10 +23,14 @@ const PAGE = 100
 /** Throughput between these shares of the backlog: neither the start nor the last fetches. */
 const [FROM_SHARE, TO_SHARE] = [0.1, 0.9]
 
+/** What the cells have taken; NaN while not all of them answer. */
 const offsetsOf = async (region: RegionWorld): Promise<number> => {
   for (const runner of region.runners.values()) {
     if (!runner.running()) continue
-    const { body } = await runner.ask("GET", "/v1/cells")
+    // One that starts does not listen yet.
+    const { body } = await runner
+      .ask("GET", "/v1/cells")
+      .catch(() => ({ body: { unreachable: [runner.url], items: [] } as Told }))
     if (body.unreachable.length > 0 || body.items.length < PARTITIONS) break
     return (body.items as ReadonlyArray<Told>).reduce((sum, { offset }) => sum + offset, 0)
   }
