@@ -16,6 +16,8 @@ afterAll(() => rmSync(root, { recursive: true, force: true }))
 const model = modelThat()
 const settings = { batchEventsMax: 16 }
 const events = eventsOf(4, 3_000)
+/** Shorter than a test may take, so that what is waited for is said. */
+const PATIENCE_MILLIS = 40_000
 
 interface Mutable {
   model?: LoadedModel
@@ -26,10 +28,15 @@ interface Mutable {
 const worldWith = async (folder: string, tampering: Mutable) => {
   const world = await startWorld(folder, definition, Object.assign(tampering, { settings }))
   const reach = (offset: number) =>
-    until(`offset ${offset}`, async () => {
-      const now = await world.inspect()
-      return now.offset >= offset && now.paused === null ? now : undefined
-    })
+    until(
+      `offset ${offset}`,
+      async () => {
+        const now = await world.inspect()
+        if (now.offset >= offset && now.paused === null) return now
+        throw new Error(JSON.stringify(now))
+      },
+      PATIENCE_MILLIS
+    )
   const waits = () =>
     until("the cell to wait for its model", async () => {
       const now = await world.inspect()
@@ -46,8 +53,14 @@ const before = async (folder: string, tail: boolean) => {
     beforeSave: () => Effect.suspend(() => (full ? Effect.never : Effect.void))
   })
   const stored = (offset: number) =>
-    until(`a checkpoint at ${offset}`, async () =>
-      (await world.inspect()).checkpoint?.offset === offset ? true : undefined
+    until(
+      `a checkpoint at ${offset}`,
+      async () => {
+        const now = await world.inspect()
+        if (now.checkpoint?.offset === offset) return true
+        throw new Error(JSON.stringify(now))
+      },
+      PATIENCE_MILLIS
     )
   await world.command("use", { _tag: "UseModel", digest: model.digest })
   await world.append(events.slice(0, 500))
@@ -105,6 +118,8 @@ describe("a cell whose model can't be opened after a restart", { timeout: 60_000
     const folder = join(root, "caught-up")
     await before(folder, false)
     const world = await worldWith(folder, {})
+    // What is there when it starts may have been judged by the one before: that would be waited for.
+    await world.reach(1_500)
     await world.append(events.slice(1_500))
     const status = await world.reach(3_000)
     expect(status).toMatchObject({ model: model.digest, path: "baseline", paused: null })
@@ -126,11 +141,18 @@ describe("a cell whose model can't be opened after a restart", { timeout: 60_000
     await before(folder, false)
     const tampering: Mutable = {}
     const world = await worldWith(folder, tampering)
+    await world.reach(1_500)
     await world.append(events.slice(1_500, 2_000))
     await world.reach(2_000)
     tampering.model = model
-    await until("the model to be used again", async () =>
-      (await world.inspect()).pauseDetail === null ? true : undefined
+    await until(
+      "the model to be used again",
+      async () => {
+        const now = await world.inspect()
+        if (now.pauseDetail === null) return true
+        throw new Error(JSON.stringify(now))
+      },
+      PATIENCE_MILLIS
     )
     await world.append(events.slice(2_000))
     expect(await world.reach(3_000)).toMatchObject({ path: "fast" })
