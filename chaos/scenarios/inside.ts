@@ -4,10 +4,10 @@ import { createConnection } from "node:net"
 import { join } from "node:path"
 import { trainChaosModel } from "../../test/support/chaosModel.ts"
 import { chaosStream, makeEvents, PARTITIONS } from "../../test/support/chaosStream.ts"
-import { type Told as Answer, command, startRunner, until, writeConfig } from "../../test/support/runner.ts"
+import { command, startRunner, until, writeConfig } from "../../test/support/runner.ts"
 import type { LoneScenario, RegionScenario, Told } from "../scenario.ts"
 import type { Stage } from "../stage.ts"
-import { ask } from "../watch.ts"
+import { account, cellsOf, type Flow, flow } from "./alone.ts"
 import { even, metric } from "./runners.ts"
 
 const failpoint = new URL("../failpoint.js", import.meta.url).href
@@ -100,27 +100,16 @@ export const inference: LoneScenario = {
     const observed: Array<string> = []
     const faults: Array<string> = []
     const recoveries: Array<number> = []
-    let sent = 0
-    let over = false
-    const cells = async (): Promise<ReadonlyArray<Answer>> => (await ask(runner, "/v1/cells")).items
+    let coming: Flow | undefined
     const onPath = (path: string, deadline: number) =>
       until(
         `every cell to score by ${path}`,
-        async () => ((await cells()).every((cell) => cell.path === path) ? true : undefined),
+        async () => ((await cellsOf(runner)).every((cell) => cell.path === path) ? true : undefined),
         deadline
       )
     try {
       await runner.ready()
-      const producing = (async () => {
-        while (!over) {
-          const events = Array.from({ length: ROUND }, () => JSON.parse(next().json))
-          const { status } = await runner.ask("POST", "/v1/events", events)
-          if (status !== 202) throw new Error(`events were answered with ${status}`)
-          sent += events.length
-          await new Promise((resolve) => setTimeout(resolve, RATE_MILLIS))
-        }
-      })()
-      producing.catch((cause) => because.push(String(cause)))
+      coming = flow(runner, next, { count: ROUND, everyMillis: RATE_MILLIS }, because)
       const activated = await runner.ask(
         "POST",
         `/v1/models/${digest}/activate`,
@@ -153,36 +142,22 @@ export const inference: LoneScenario = {
             `F24: ${fault}: the model scored again only after ${Math.round(performance.now() - well)} ms`
           )
       }
-      over = true
-      await producing
-      const done = await until("every event to be scored", async () => {
-        const all = await cells()
-        return all.reduce((sum, cell) => sum + cell.offset, 0) >= sent ? all : undefined
-      })
-      const sum = (counter: string) => done.reduce((total, cell) => total + cell.counters[counter], 0)
-      const accounted = sum("scored") + sum("duplicates") + sum("deadLetters")
-      if (accounted !== sent) because.push(`I1: ${sent} events were taken, ${accounted} are accounted for`)
-      if (done.length !== PARTITIONS) because.push(`${done.length} cells answer`)
+      await coming.stop()
+      const { cells, alerts, told } = await account(runner, coming.sent(), because)
+      if (cells.length !== PARTITIONS) because.push(`${cells.length} cells answer`)
       const { code } = await runner.stop()
       if (code !== 0) because.push(`the runner ended with code ${code}`)
       return {
         verdict: because.length === 0 ? "held" : "failed",
         faults,
         observed,
-        events: sent,
-        lost: Math.max(0, sent - accounted),
-        doubled: Math.max(0, accounted - sent),
-        copies: 0,
-        alerts: sum("alerts"),
-        deadLetters: sum("deadLetters"),
-        alertsEqual: undefined,
-        statesEqual: undefined,
+        ...told,
+        alerts,
         recoveries,
-        disturbed: 0,
         because
       } satisfies Told
     } finally {
-      over = true
+      await coming?.stop()
       if (runner.running()) await runner.kill9()
     }
   }

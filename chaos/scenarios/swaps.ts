@@ -4,17 +4,9 @@ import { join } from "node:path"
 import { quantile } from "../../bench/report.ts"
 import { trainChaosModel } from "../../test/support/chaosModel.ts"
 import { chaosStream, makeEvents } from "../../test/support/chaosStream.ts"
-import {
-  type Told as Answer,
-  command,
-  everyItem,
-  passes,
-  startRunner,
-  until,
-  writeConfig
-} from "../../test/support/runner.ts"
+import { command, everyItem, startRunner, writeConfig } from "../../test/support/runner.ts"
 import type { LoneScenario, Told } from "../scenario.ts"
-import { ask } from "../watch.ts"
+import { account, type Flow, flow } from "./alone.ts"
 
 const ROUND = 20
 const ROUND_EVERY_MILLIS = 20
@@ -57,21 +49,10 @@ export const swaps: LoneScenario = {
     const next = makeEvents(seed, { clean: true })
     const taken: Array<number> = []
     const memory: Array<number> = []
-    let sent = 0
-    let over = false
-    const cells = async (): Promise<ReadonlyArray<Answer>> => (await ask(runner, "/v1/cells")).items
+    let coming: Flow | undefined
     try {
       await runner.ready()
-      const producing = (async () => {
-        while (!over) {
-          const events = Array.from({ length: ROUND }, () => JSON.parse(next().json))
-          const { status } = await runner.ask("POST", "/v1/events", events)
-          if (status !== 202) throw new Error(`events were answered with ${status}`)
-          sent += events.length
-          await passes(ROUND_EVERY_MILLIS)
-        }
-      })()
-      producing.catch((cause) => because.push(String(cause)))
+      coming = flow(runner, next, { count: ROUND, everyMillis: ROUND_EVERY_MILLIS }, because)
       for (let n = 0; n < times && because.length === 0; n++) {
         const from = performance.now()
         const { status, body } = await runner.ask(
@@ -85,17 +66,10 @@ export const swaps: LoneScenario = {
         memory.push(residentMiB(runner.pid))
         if (n % 50 === 49) say(`  ${n + 1} of ${times} swaps`)
       }
-      over = true
-      await producing
+      await coming.stop()
       const last = digests[(times - 1) % 2]
-      const done = await until("every event to be scored", async () => {
-        const all = await cells()
-        return all.reduce((sum, cell) => sum + cell.offset, 0) >= sent ? all : undefined
-      })
-      const sum = (counter: string) => done.reduce((total, cell) => total + cell.counters[counter], 0)
-      const accounted = sum("scored") + sum("duplicates") + sum("deadLetters")
-      if (accounted !== sent) because.push(`I1: ${sent} events were taken, ${accounted} are accounted for`)
-      for (const cell of done)
+      const { cells, told } = await account(runner, coming.sent(), because)
+      for (const cell of cells)
         if (cell.model !== last)
           because.push(`cell ${cell.partition} scores by ${cell.model}, not the last one`)
       const alerts = await everyItem(runner, "/v1/alerts")
@@ -118,20 +92,13 @@ export const swaps: LoneScenario = {
           `alerts by ${used.size} models; a swap took ${Math.round(quantile(taken, 0.5))} ms in the middle, ${Math.round(quantile(taken, 0.99))} at the 99th percentile`,
           `memory at most ${before.toFixed(0)} MiB in the third quarter of the swaps, ${after.toFixed(0)} in the last`
         ],
-        events: sent,
-        lost: Math.max(0, sent - accounted),
-        doubled: Math.max(0, accounted - sent),
-        copies: 0,
+        ...told,
         alerts: alerts.length,
-        deadLetters: sum("deadLetters"),
-        alertsEqual: undefined,
-        statesEqual: undefined,
         recoveries: [],
-        disturbed: 0,
         because
       } satisfies Told
     } finally {
-      over = true
+      await coming?.stop()
       if (runner.running()) await runner.kill9()
     }
   }
