@@ -22,9 +22,11 @@ const idOf = (context: SliceContext) => `model-${context.epoch}-${context.core.n
 /** A version that does not fit what the stream declares: so it is on every runner and in every replay. */
 const neverFits = (error: ModelRefused) => error.reason === "wrong-stream"
 
-/** An operator has put another version in force, or none, while this one was waited for. */
-const givenUp = ({ commands, epoch }: SliceContext): boolean =>
-  commands.some((command) => command.epoch === epoch && command.change._tag === "UseModel")
+/** An operator has put another version in force, or none, while this one was waited for; not this one once more. */
+const givenUp = ({ commands, epoch }: SliceContext, digest: string): boolean =>
+  commands.some(
+    ({ change, epoch: by }) => by === epoch && change._tag === "UseModel" && change.digest !== digest
+  )
 
 /**
  * Before another record is taken. What the owner before may have judged with the model is judged with it again: the
@@ -72,7 +74,7 @@ export const settleModel = (
               true
             )
           }
-          if (from < context.replayUntil && !givenUp(context)) return Effect.succeed(false)
+          if (from < context.replayUntil && !givenUp(context, digest)) return Effect.succeed(false)
           const away = { _tag: "ModelAway", digest, reason: error.message } as const
           return recordFrom(context, idOf(context), from, away, from).pipe(
             Effect.tap(() =>
