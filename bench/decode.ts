@@ -33,6 +33,7 @@ const plan: StreamPlan = {
   lasting: false,
   lags: 0,
   gap: true,
+  silence: false,
   memoryWidth: 0,
   budget: 1e-4,
   quietMillis: 600_000,

@@ -87,9 +87,7 @@ const upkeep = Layer.scopedDiscard(
 const awaited = <A>(work: Effect.Effect<A, LogUnavailable>, waitMillis: number) => {
   const away = ({ detail }: LogUnavailable) => !/sasl|authenti|authori|certificate/i.test(detail)
   return Effect.tapError(work, (error) =>
-    waitMillis > 0 && away(error)
-      ? Effect.logWarning("the event log is waited for", error.detail)
-      : Effect.void
+    away(error) ? Effect.logWarning("the event log is waited for", error.detail) : Effect.void
   ).pipe(
     Effect.retry({
       while: away,
@@ -105,7 +103,9 @@ const streamsLayer = (settings: RunnerConfig, definitions: ReadonlyArray<StreamD
     Effect.gen(function* () {
       const log = yield* EventLog
       const ensureTopic = (topic: string, wanted: number) =>
-        awaited(log.ensureTopic(topic, wanted), settings.log.kafka?.startTimeout ?? 0)
+        settings.log.kind === "kafka" && settings.log.kafka !== undefined
+          ? awaited(log.ensureTopic(topic, wanted), settings.log.kafka.startTimeout)
+          : log.ensureTopic(topic, wanted)
       for (const topic of [ALERT_TOPIC, "groundstate.deadletters"])
         yield* ensureTopic(topic, OUTPUT_PARTITIONS)
       const all: Array<{ -readonly [K in keyof ServedStream]: ServedStream[K] }> = []

@@ -11,7 +11,7 @@ import type { SliceContext } from "./SliceContext.ts"
 export const openBreaker = (context: SliceContext, step: Step, offset: number, reason: string) =>
   Effect.gen(function* () {
     const { core, epoch, key, metrics, store } = context
-    yield* store.record(key, epoch, `breaker-${step}-true-${offset}`, offset, {
+    yield* store.record(key, epoch, `breaker-${step}-${offset}`, offset, {
       _tag: "Breaker",
       step,
       open: true,

@@ -6,7 +6,7 @@ import type { Manifest } from "../../schema/model/Manifest.ts"
 import type { Step } from "../../schema/stream/StreamDefinition.ts"
 import type { Alert, Contribution } from "../../schema/verdict/Alert.ts"
 import type { Verdict } from "../../schema/verdict/Verdict.ts"
-import { SEVERITIES } from "../../services/decide/decide.ts"
+import { SEVERITIES, SILENCE_SEVERITY } from "../../services/decide/decide.ts"
 import type { RowExplanation } from "../../services/score/Scorer.ts"
 import type { SliceContext } from "./SliceContext.ts"
 
@@ -111,7 +111,7 @@ export const silencesOf = (
       device,
       time: core.events.time[event],
       recordTime: batch.timestamps[record],
-      severity: SEVERITIES[1],
+      severity: SEVERITIES[SILENCE_SEVERITY],
       rule: null,
       escalated: false,
       path: "rules",

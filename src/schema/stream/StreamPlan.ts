@@ -55,7 +55,7 @@ export interface StreamPlan {
   /** The gap is a signal that counts. */
   readonly gap: boolean
   /** Devices that fall silent are told. */
-  readonly silence?: boolean | undefined
+  readonly silence: boolean
   /** Floats in `DeviceColumns.memory` for one device: lasting spread by signal, longest pause, courses of each number. */
   readonly memoryWidth: number
   /** Share of events that may alert while all is normal. */

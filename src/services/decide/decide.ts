@@ -12,7 +12,7 @@ import { countEnergy } from "./conformal.ts"
 export const SEVERITIES = ["low", "medium", "high", "critical"] as const
 
 /** A silent device's alert: medium. */
-const SILENCE_SEVERITY = 1
+export const SILENCE_SEVERITY = 1
 
 /** What was decided about a batch; alerts in order of events, index-aligned. Overwritten by every `decide`. */
 export interface Decisions {
@@ -215,8 +215,7 @@ export const makeDecide = (plan: StreamPlan): Decide => {
           }
         }
       }
-      if (silence === true && folded.silent[i] >= 0)
-        tellSilence(columns, cell, folded.silent[i], i, time, decisions)
+      if (silence && folded.silent[i] >= 0) tellSilence(columns, cell, folded.silent[i], i, time, decisions)
       if (!teaches) continue
       countEnergy(histogram, folded.energy[i], budget)
       if (byEnergy && stream < Number.POSITIVE_INFINITY && (own > 0 || energy >= stream)) {

@@ -22,7 +22,7 @@ export interface Silence {
 }
 
 export const makeSilence = (plan: StreamPlan): Silence | undefined =>
-  plan.silence === true
+  plan.silence
     ? {
         offset: plan.lasting ? plan.signals.length : 0,
         memoryWidth: plan.memoryWidth,

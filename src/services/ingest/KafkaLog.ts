@@ -334,7 +334,10 @@ const make = (options: KafkaLogOptions) =>
               topics: [{ topic, numPartitions: wanted, replicationFactor: options.replicationFactor ?? -1 }]
             })
           ),
-          Effect.zipRight(counts.invalidate(topic), counts.get(topic))
+          Effect.suspend(() => {
+            told.delete(topic)
+            return Effect.zipRight(counts.invalidate(topic), counts.get(topic))
+          })
         ).pipe(untilTold),
       partitions,
       append: (topic, records) =>

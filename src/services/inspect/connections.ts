@@ -43,6 +43,7 @@ export const keepWithin = (
   onCut: (cause: CutCause) => void
 ): Effect.Effect<void, never, Scope.Scope> =>
   Effect.gen(function* () {
+    /** Those whose last request, or which themselves, began first stand first. */
     const all = new Map<string, Connection>()
     /** Those without a request under way, the one that has waited longest first. */
     const waiting = new Map<string, Connection>()
@@ -56,7 +57,6 @@ export const keepWithin = (
       accepted.destroy()
       onCut(cause)
     }
-    /** Requests arrive in the order of `all` or later: the first that is not complete has had the most time, nearly. */
     const makeRoom = (newest: string): boolean => {
       for (const [name, connection] of waiting) {
         if (name === newest) continue
@@ -92,6 +92,8 @@ export const keepWithin = (
       const connection = all.get(name)
       if (connection === undefined) return
       waiting.delete(name)
+      all.delete(name)
+      all.set(name, connection)
       connection.writing = request.socket
       connection.requests.add(request)
       response.once("close", () => {

@@ -18,7 +18,6 @@ const KeepAlive = Rpc.make(Entity.KeepAliveRpc._tag)
 interface Resident {
   readonly latch: Effect.Latch
   usedAt: number
-  kept: boolean
 }
 
 export interface ResidencyOptions {
@@ -53,7 +52,6 @@ export const makeResidency = ({
 
     const dismiss = (id: string, resident: Resident): void => {
       residents.delete(id)
-      resident.kept = false
       resident.latch.unsafeOpen()
     }
     const trim = (now: number): void => {
@@ -70,7 +68,7 @@ export const makeResidency = ({
       const latch = yield* Effect.serviceOption(Entity.KeepAliveLatch)
       if (Option.isNone(latch)) return Effect.void
       const id = address.entityId
-      const resident: Resident = { latch: latch.value, usedAt: 0, kept: false }
+      const resident: Resident = { latch: latch.value, usedAt: 0 }
       yield* Effect.addFinalizer(() =>
         Effect.sync(() => {
           if (residents.get(id) === resident) dismiss(id, resident)
@@ -97,12 +95,11 @@ export const makeResidency = ({
         )
       }).pipe(Effect.ignore)
       return Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        residents.delete(id)
+        const kept = residents.delete(id)
         residents.set(id, resident)
         resident.usedAt = now
         trim(now)
-        if (resident.kept) return Effect.void
-        resident.kept = true
+        if (kept) return Effect.void
         resident.latch.unsafeClose()
         return Effect.asVoid(Effect.forkIn(keep, scope))
       })

@@ -38,6 +38,7 @@ export const planOf = (rules: Readonly<Record<string, string>>, categorySize = 1
   lasting: false,
   lags: 0,
   gap: true,
+  silence: false,
   memoryWidth: 0,
   budget: 1e-4,
   quietMillis: 600_000,
